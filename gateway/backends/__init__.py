@@ -1,0 +1,132 @@
+"""Kinds of model server: what each speaks, and its small print.
+
+A kind is one file here (the YAML `kind` is the file's name) that holds a class `Backend`, and one test of the same name.
+Nothing here waits: `build` turns a request into a `Call`, `probe` is a generator that yields calls and is sent replies,
+and the engine does the rest. `base.py` holds what the OpenAI-speaking kinds share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from gateway.canonical.content import Segments
+from gateway.canonical.events import Answer
+from gateway.canonical.facts import Facts, State, Target
+from gateway.canonical.requests import CountTokens, Request
+from gateway.dialects import Decoder
+from gateway.errors import GatewayError
+
+Body = list[bytes | Segments]
+"""A request body in pieces, in order: JSON text, with the long base64 texts as they came in. Never joined."""
+
+
+@dataclass(slots=True)
+class Call:
+    """One HTTP request to a server. `path` is under the backend's URL. `body` None = no body.
+
+    `streamed` = the reply is read as events by `decoder`; else it is one JSON value for `read`.
+    `dropped` names the request's fields that this server does not get; `fates` tells, for content parts that did not go
+    as they came, what became of each: `{part number: "audio>wav16k"}`.
+    """
+
+    method: str
+    path: str
+    body: Body | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    streamed: bool = False
+    dropped: list[str] = field(default_factory=list)
+    fates: dict[int, str] = field(default_factory=dict)
+
+    def octets(self) -> bytes:
+        """The whole body in one piece: for small bodies and tests."""
+        return b"".join(p if isinstance(p, bytes) else b"".join(p) for p in self.body or [])
+
+
+@dataclass(slots=True)
+class Reply:
+    """What came back to a probe. `status` 0 = nobody answered (`error` says why). Header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    error: str = ""
+
+
+@dataclass(slots=True)
+class Model:
+    """One model that a server lists. `state` only where the server tells (routers that load on demand)."""
+
+    id: str
+    aliases: list[str] = field(default_factory=list)
+    facts: Facts = field(default_factory=Facts)
+    state: State = "ready"
+    root: str = ""
+    """The path or hub id behind the served name, where the server tells: size and quantization are read from it."""
+
+
+@dataclass(slots=True)
+class Discovery:
+    """What a probe found. `state` is the server's own; `models` is empty unless it is ready or cold."""
+
+    state: State
+    models: list[Model] = field(default_factory=list)
+    version: str = ""
+    detail: str = ""
+    """For the operator: what was found that should not be, and what to do about it."""
+
+
+Probe = Generator[Call, Reply, Discovery]
+Liveness = Generator[Call, Reply, State]
+
+
+class Backend(Protocol):
+    """A kind of server. Instances hold no state and no address."""
+
+    kind: str
+    local: bool
+    """True if servers of this kind run on the user's machines unless the config says otherwise."""
+    tier: int
+    """Readiness tier, 0 is the best."""
+    slots: int
+    """Requests in flight at once where neither probe nor operator says."""
+    assumed: Facts
+    """What every server of this kind does unless a better source says otherwise."""
+    hints: Mapping[str, str]
+    """need -> the flag or action that would give it: `{"image": "start llama-server with --mmproj FILE"}`."""
+
+    def build(self, request: Request, target: Target, facts: Facts) -> Call: ...
+    def decoder(self, request: Request) -> Decoder: ...
+    def read(self, request: Request, body: Any) -> Answer | dict[str, Any]: ...
+    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError: ...
+    def count(self, request: CountTokens, target: Target, facts: Facts) -> Call | None: ...
+    def read_count(self, body: Any) -> int: ...
+    def alive(self) -> Liveness: ...
+    def probe(self) -> Probe: ...
+
+
+def kinds() -> list[str]:
+    """The names of all kinds, in alphabetical order."""
+    here = Path(__file__).parent
+    return sorted(p.stem for p in here.glob("*.py") if p.stem not in ("__init__", "base"))
+
+
+def load(kind: str) -> Backend:
+    """The kind of that name. Raises KeyError with the choices if there is none."""
+    if kind not in kinds():
+        raise KeyError(f"unknown kind {kind!r} (choices: {', '.join(kinds())})")
+    backend: Backend = import_module(f"gateway.backends.{kind}").Backend()
+    return backend
+
+
+def run_probe(probe: Generator[Call, Reply, Any], replies: Iterator[Reply]) -> Any:
+    """Drives a probe with replies that are already known: for tests over recorded bytes."""
+    try:
+        next(probe)
+        while True:
+            probe.send(next(replies))
+    except StopIteration as stop:
+        return stop.value

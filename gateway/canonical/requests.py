@@ -1,0 +1,159 @@
+"""What a client may ask for. One class per operation; `Chat` is the one that everything else leans on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from gateway.canonical.content import Extra, Message
+
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+
+
+@dataclass(slots=True)
+class Tool:
+    """A function that the model may call. `parameters` is a JSON schema; None means that none was declared.
+
+    `kind` custom: free-form text input, `format` says its grammar.
+    """
+
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+    kind: Literal["function", "custom"] = "function"
+    format: dict[str, Any] | None = None
+    extra: Extra | None = None
+
+
+@dataclass(slots=True)
+class ToolChoice:
+    """`auto`, `none`, `required` (some tool), or `named` (the one in `names`).
+
+    `names` with auto or required: only these of the declared tools are allowed.
+    """
+
+    mode: Literal["auto", "none", "required", "named"] = "auto"
+    names: list[str] | None = None
+
+
+@dataclass(slots=True)
+class Sampling:
+    """How tokens are chosen. None = the client said nothing: the server's own default holds."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    seed: int | None = None
+    max_tokens: int | None = None
+    stop: list[str] | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    repetition_penalty: float | None = None
+    logit_bias: dict[str, float] | None = None
+
+
+@dataclass(slots=True)
+class OutputFormat:
+    """`json_object`: any JSON object. `json_schema`: one that `schema` allows; `strict` = it must be checked."""
+
+    kind: Literal["json_object", "json_schema"]
+    name: str | None = None
+    schema: dict[str, Any] | None = None
+    description: str | None = None
+    strict: bool | None = None
+
+
+@dataclass(slots=True)
+class ThinkingConfig:
+    """What the client asked about thinking. `enabled` None = nothing was asked. `budget` in tokens."""
+
+    enabled: bool | None = None
+    effort: Effort | None = None
+    budget: int | None = None
+    include: bool = True
+
+
+@dataclass(slots=True)
+class Options:
+    """The gateway's own field of a request: it narrows the targets, never widens them, and is never forwarded.
+
+    `require` holds match fields (`kind`, `variant`, `quantization`, `hardware`, `backend`, ...) -> allowed values.
+    """
+
+    require: dict[str, list[str]] = field(default_factory=dict)
+    prefer: list[dict[str, list[str]]] = field(default_factory=list)
+    strict_parts: bool = False
+    reasoning_field: Literal["reasoning_content", "reasoning", "both"] = "reasoning_content"
+
+
+@dataclass(slots=True)
+class Chat:
+    model: str
+    messages: list[Message]
+    tools: list[Tool] = field(default_factory=list)
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    sampling: Sampling = field(default_factory=Sampling)
+    choices: int = 1
+    logprobs: bool = False
+    top_logprobs: int | None = None
+    output: OutputFormat | None = None
+    thinking: ThinkingConfig = field(default_factory=ThinkingConfig)
+    audio_out: bool = False
+    stream: bool = False
+    include_usage: bool = False
+    prefill: bool = False
+    options: Options = field(default_factory=Options)
+    extra: Extra | None = None
+    dropped: list[str] = field(default_factory=list, compare=False)
+    """Fields that the dialect knows to be labels or tuning no server here has: named in `x-gateway-dropped`."""
+
+
+@dataclass(slots=True)
+class Completion:
+    """Raw text completion. `prompt`: texts, or token ids, one entry per prompt."""
+
+    model: str
+    prompt: list[str] | list[list[int]]
+    suffix: str | None = None
+    echo: bool = False
+    best_of: int | None = None
+    sampling: Sampling = field(default_factory=Sampling)
+    choices: int = 1
+    logprobs: int | None = None
+    stream: bool = False
+    include_usage: bool = False
+    options: Options = field(default_factory=Options)
+    extra: Extra | None = None
+    dropped: list[str] = field(default_factory=list, compare=False)
+
+
+@dataclass(slots=True)
+class Embedding:
+    model: str
+    input: list[str] | list[list[int]]
+    dimensions: int | None = None
+    encoding_format: Literal["float", "base64"] | None = None
+    options: Options = field(default_factory=Options)
+    extra: Extra | None = None
+    dropped: list[str] = field(default_factory=list, compare=False)
+
+
+@dataclass(slots=True)
+class CountTokens:
+    """How many tokens `chat` would cost as a prompt."""
+
+    chat: Chat
+
+    @property
+    def model(self) -> str:
+        return self.chat.model
+
+    @property
+    def options(self) -> Options:
+        return self.chat.options
+
+
+Request = Chat | Completion | Embedding | CountTokens

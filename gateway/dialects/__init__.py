@@ -1,0 +1,48 @@
+"""Wire formats. A dialect translates both ways between its bytes and the canonical schema, and does not know which side
+it is on: the parser that reads a client's request is the inverse of the renderer that writes one to a server.
+
+One folder or module per dialect; `gateway.dialects.openai` holds chat, completions and embeddings.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from gateway.canonical.events import Answer, Event
+from gateway.errors import GatewayError
+
+
+class Decoder(Protocol):
+    """A stream's bytes -> events. Never raises on what a server sends: what can't be read becomes a Fault event.
+
+    `end` is called once at the end of the bytes: it returns what is left, and a Fault if the answer was cut.
+    """
+
+    def feed(self, data: bytes) -> list[Event]: ...
+    def end(self) -> list[Event]: ...
+
+
+class Encoder(Protocol):
+    """Events -> a stream's bytes, for the client.
+
+    `encode` joins everything of one call into one piece (possibly empty). `life_sign` is what shows a waiting client
+    that the request lives, in a form that its SDKs tolerate. `fault` is the last piece of a stream that can't be
+    completed: no end marker follows it.
+    """
+
+    media_type: str
+
+    def encode(self, events: list[Event]) -> bytes: ...
+    def life_sign(self, done: int, total: int) -> bytes: ...
+    def fault(self, error: GatewayError) -> bytes: ...
+
+
+class Codec(Protocol):
+    """One operation in one dialect. Bodies are decoded JSON; `parse_*` raise BadRequest with the field's path."""
+
+    def parse_request(self, body: dict[str, Any]) -> Any: ...
+    def render_request(self, request: Any) -> dict[str, Any]: ...
+    def parse_answer(self, body: dict[str, Any]) -> Answer: ...
+    def render_answer(self, answer: Answer) -> dict[str, Any]: ...
+    def decoder(self) -> Decoder: ...
+    def encoder(self, request: Any, model: str) -> Encoder: ...

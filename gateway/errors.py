@@ -1,0 +1,238 @@
+"""Every way a request can fail. One class = one status = one code = one decision about trying elsewhere.
+
+    GatewayError
+    ├── BadRequest 400 ── InvalidJson, MissingParameter, UnsupportedParameter, PartRefused,
+    │                     ContextTooLong, NoTargetFits, UpstreamRefused, WrongModality
+    ├── InvalidKey 401   ModelNotAllowed 403   PrivacyRail 403
+    ├── ModelNotFound 404   NotFound 404   MethodNotAllowed 405   RequestTimeout 408
+    ├── TooLarge 413   UnsupportedMedia 415   RateLimited 429
+    ├── Internal 500 (a bug, by definition)   NotImplementedHere 501
+    ├── UpstreamError 502 ── UpstreamUnavailable, ConnectError, Reset, Truncated, ProtocolFault, BadResponse,
+    │                        BadCredentials, ModelGone, ToolChoiceNotSatisfied, SchemaNotSatisfied
+    ├── Overloaded 503 ── NoHealthyBackend, ShuttingDown
+    └── UpstreamTimeout 504
+
+`failover` says what another target is worth: "never" (the fault is the client's, or would repeat), "once" (it may be
+this request that breaks servers), "next" (this target is the problem). `verdict` is what the failure says about the
+target's health: "fault", "neutral" (busy is not broken) or "fine".
+Messages are for clients: no address, key, path of a machine or traceback is ever put in one.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+Failover = Literal["never", "once", "next"]
+Verdict = Literal["fine", "neutral", "fault"]
+
+
+class GatewayError(Exception):
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    code: ClassVar[str] = "internal_error"
+    failover: ClassVar[Failover] = "never"
+    verdict: ClassVar[Verdict] = "fine"
+    should_retry: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after: float | None = None,
+        code: str | None = None,
+        detail: dict[str, Any] | None = None,
+    ) -> None:
+        """`param` is the JSON path of the field at fault, `retry_after` in seconds, `detail` goes into the body's
+        `gateway` field (per-target reasons). `code` refines the class's code and never changes its fate."""
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after = retry_after
+        self.detail = detail
+        if code is not None:
+            self.code = code  # type: ignore[misc]
+
+
+class BadRequest(GatewayError):
+    status, type, code = 400, "invalid_request_error", "invalid_value"
+
+
+class InvalidJson(BadRequest):
+    code = "invalid_json"
+
+
+class MissingParameter(BadRequest):
+    code = "missing_required_parameter"
+
+
+class UnsupportedParameter(BadRequest):
+    code = "unsupported_parameter"
+
+
+class PartRefused(BadRequest):
+    """A content part that no way leads on from here; `param` is its path."""
+
+    code = "unsupported_content"
+
+
+class ContextTooLong(BadRequest):
+    code = "context_length_exceeded"
+
+
+class NoTargetFits(BadRequest):
+    code = "no_target_fits"
+
+
+class UpstreamRefused(BadRequest):
+    """The server called the request wrong (its 400 or 422): its words, in our shape."""
+
+    code = "invalid_value"
+
+
+class InvalidKey(GatewayError):
+    status, type, code = 401, "invalid_request_error", "invalid_api_key"
+
+
+class ModelNotAllowed(GatewayError):
+    status, type, code = 403, "permission_error", "model_not_allowed"
+
+
+class PrivacyRail(GatewayError):
+    status, type, code = 403, "permission_error", "privacy_rail"
+
+
+class ModelNotFound(GatewayError):
+    status, type, code = 404, "invalid_request_error", "model_not_found"
+
+
+class NotFound(GatewayError):
+    status, type, code = 404, "invalid_request_error", "not_found"
+
+
+class MethodNotAllowed(GatewayError):
+    status, type, code = 405, "invalid_request_error", "method_not_allowed"
+
+
+class RequestTimeout(GatewayError):
+    status, type, code = 408, "invalid_request_error", "request_timeout"
+    should_retry = True
+
+
+class TooLarge(GatewayError):
+    status, type, code = 413, "invalid_request_error", "request_too_large"
+
+
+class UnsupportedMedia(GatewayError):
+    status, type, code = 415, "invalid_request_error", "unsupported_media_type"
+
+
+class RateLimited(GatewayError):
+    status, type, code = 429, "rate_limit_error", "rate_limit_exceeded"
+    should_retry = True
+
+
+class Internal(GatewayError):
+    """A bug in the gateway. The message never says more than the request id."""
+
+
+class NotImplementedHere(GatewayError):
+    status, type, code = 501, "server_error", "not_implemented"
+
+
+class UpstreamError(GatewayError):
+    """The server failed (its 500). It may be this very request that breaks it, so one other target is tried."""
+
+    status, type, code = 502, "server_error", "upstream_error"
+    failover: ClassVar[Failover] = "once"
+    verdict: ClassVar[Verdict] = "fault"
+
+
+class UpstreamUnavailable(UpstreamError):
+    """502 or 504 of a proxy in front of the server."""
+
+    failover: ClassVar[Failover] = "next"
+
+
+class ConnectError(UpstreamError):
+    code = "upstream_connect_error"
+    failover: ClassVar[Failover] = "next"
+
+
+class Reset(UpstreamError):
+    code = "upstream_reset"
+    failover: ClassVar[Failover] = "next"
+
+
+class Truncated(UpstreamError):
+    code = "upstream_truncated"
+    failover: ClassVar[Failover] = "next"
+
+
+class ProtocolFault(UpstreamError):
+    code = "upstream_protocol_error"
+    failover: ClassVar[Failover] = "next"
+
+
+class BadResponse(UpstreamError):
+    code = "upstream_bad_response"
+
+
+class BadCredentials(UpstreamError):
+    """The server does not take *our* key: the client's key has nothing to do with it."""
+
+    failover: ClassVar[Failover] = "next"
+
+
+class WrongModality(BadRequest):
+    """The server refuses a modality that its facts promised: probe it again, try the next target."""
+
+    code = "unsupported_modality"
+    failover: ClassVar[Failover] = "next"
+    verdict: ClassVar[Verdict] = "neutral"
+
+
+class ModelGone(UpstreamError):
+    """The server no longer knows the model that it listed."""
+
+    failover: ClassVar[Failover] = "next"
+    verdict: ClassVar[Verdict] = "neutral"
+
+
+class ToolChoiceNotSatisfied(UpstreamError):
+    code = "tool_choice_not_satisfied"
+    failover: ClassVar[Failover] = "never"
+    verdict: ClassVar[Verdict] = "fine"
+
+
+class SchemaNotSatisfied(UpstreamError):
+    code = "schema_not_satisfied"
+    failover: ClassVar[Failover] = "never"
+    verdict: ClassVar[Verdict] = "fine"
+
+
+class Overloaded(GatewayError):
+    status, type, code = 503, "service_unavailable_error", "server_is_overloaded"
+    failover: ClassVar[Failover] = "next"
+    verdict: ClassVar[Verdict] = "neutral"
+    should_retry = True
+
+
+class NoHealthyBackend(Overloaded):
+    code = "no_healthy_backend"
+
+
+class ShuttingDown(Overloaded):
+    code = "server_shutting_down"
+
+
+class UpstreamTimeout(GatewayError):
+    status, type, code = 504, "server_error", "upstream_timeout"
+    failover: ClassVar[Failover] = "once"
+    verdict: ClassVar[Verdict] = "fault"
+
+
+class ClientGone(GatewayError):
+    """The client left: nobody reads this; it is what log and metrics say."""
+
+    status, code = 499, "client_disconnected"
