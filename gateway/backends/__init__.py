@@ -1,6 +1,6 @@
 """Kinds of model server: what each speaks, and its small print.
 
-A kind is one file here (the YAML `kind` is the file's name) that holds a class `Backend`, and one test of the same name.
+A kind is one file here (the YAML `kind` is the file's name) with a class `Backend`, and one test of the same name.
 Nothing here waits: `build` turns a request into a `Call`, `probe` is a generator that yields calls and is sent replies,
 and the engine does the rest. `base.py` holds what the OpenAI-speaking kinds share.
 """

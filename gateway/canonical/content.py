@@ -54,6 +54,17 @@ class Segments:
                 break
         return out.decode("ascii")
 
+    def skip(self, n: int) -> Segments:
+        """The same text without its first `n` characters; no chunk but the first ones is copied."""
+        out: list[bytes] = []
+        for chunk in self.chunks:
+            if n >= len(chunk):
+                n -= len(chunk)
+            else:
+                out.append(chunk[n:] if n else chunk)
+                n = 0
+        return Segments(out)
+
     def text(self) -> str:
         """The whole text in one piece: costs a copy of everything."""
         return b"".join(self.chunks).decode("ascii")
