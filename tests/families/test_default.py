@@ -1,7 +1,8 @@
 import pytest
-from gateway.families.default import QUANTIZATIONS, quantization
 from hypothesis import given
 from hypothesis import strategies as st
+
+from gateway.families.default import QUANTIZATIONS, quantization
 
 READ = [
     ("nvidia/Gemma-4-31B-IT-NVFP4", "nvfp4"),

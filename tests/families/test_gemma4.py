@@ -1,8 +1,9 @@
 import pytest
-from gateway.families import identify
-from gateway.families.gemma4 import VARIANTS, recognise
 from hypothesis import given
 from hypothesis import strategies as st
+
+from gateway.families import identify
+from gateway.families.gemma4 import VARIANTS, recognise
 
 NAMES = [
     ("google/gemma-4-E2B-it", "e2b"),
