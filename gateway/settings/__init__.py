@@ -1,0 +1,51 @@
+"""The configuration: one YAML file, or none -> one frozen `Settings`, or `ConfigErrors` with all that is wrong."""
+
+from gateway.settings.address import Address, is_local
+from gateway.settings.load import defaults, load, parse
+from gateway.settings.model import (
+    AdminSettings,
+    AuthSettings,
+    AutoSettings,
+    BackendSettings,
+    BackendTimeouts,
+    CorsSettings,
+    Limits,
+    LogSettings,
+    MediaSettings,
+    ModelSettings,
+    OtelSettings,
+    QuotaSettings,
+    Settings,
+    StateSettings,
+    TargetSettings,
+    Timeouts,
+    TlsSettings,
+)
+from gateway.settings.problems import ConfigErrors, ConfigProblem
+
+__all__ = [
+    "Address",
+    "AdminSettings",
+    "AuthSettings",
+    "AutoSettings",
+    "BackendSettings",
+    "BackendTimeouts",
+    "ConfigErrors",
+    "ConfigProblem",
+    "CorsSettings",
+    "Limits",
+    "LogSettings",
+    "MediaSettings",
+    "ModelSettings",
+    "OtelSettings",
+    "QuotaSettings",
+    "Settings",
+    "StateSettings",
+    "TargetSettings",
+    "Timeouts",
+    "TlsSettings",
+    "defaults",
+    "is_local",
+    "load",
+    "parse",
+]

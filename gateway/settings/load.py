@@ -1,0 +1,188 @@
+"""The configuration file -> Settings, or every problem in it at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gateway.settings.check import Check
+from gateway.settings.document import MAX_CHARACTERS, Document, read_document
+from gateway.settings.entrance import read_admin, read_auth, read_listen
+from gateway.settings.fleet import AUTO, read_backends, read_models, read_prefer, read_routes
+from gateway.settings.model import (
+    AutoSettings,
+    CorsSettings,
+    Limits,
+    LogSettings,
+    MediaSettings,
+    ModelSettings,
+    OtelSettings,
+    QuotaSettings,
+    Section,
+    Settings,
+    StateSettings,
+    Timeouts,
+    TlsSettings,
+)
+from gateway.settings.problems import ConfigErrors, ConfigProblem, choices, quoted
+from gateway.settings.shapes import MODALITIES
+from gateway.settings.values import one_of, read_list, read_media_host, read_text
+
+S = TypeVar("S", bound=Section)
+
+_BACKEND_VARIABLE = re.compile(r"GATEWAY_BACKEND_([A-Za-z0-9_]+)")
+
+
+def load(path: Path, env: Mapping[str, str]) -> Settings:
+    """The settings in that file. `env` gives the secrets and the overrides GATEWAY_LISTEN and PORT. Raises
+    ConfigErrors."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(4 * MAX_CHARACTERS + 1)
+        text = data.decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigErrors([ConfigProblem("", f"can't be read: {error.strerror}", None, path.name)]) from None
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigErrors([ConfigProblem("", "is not UTF-8 text", line, path.name)]) from None
+    return parse(text, env, path.name, path.parent)
+
+
+def parse(text: str, env: Mapping[str, str], name: str = "gateway.yaml", base: Path = Path()) -> Settings:
+    """The settings in that text. `name` stands in messages; relative paths start from `base`. Raises ConfigErrors."""
+    document = read_document(text, name)
+    if document.problems and not document.values:
+        raise ConfigErrors(document.problems)
+    return _settings(Check(document, env, base))
+
+
+def defaults(env: Mapping[str, str]) -> Settings:
+    """The settings where there is no file: every `GATEWAY_BACKEND_<NAME>=url` is a backend whose kind is detected.
+    Raises ConfigErrors."""
+    document = Document(name="environment")
+    found = {m[1].lower(): url for key, url in env.items() if url and (m := _BACKEND_VARIABLE.fullmatch(key))}
+    if found:
+        document.values["backends"] = found
+    return _settings(Check(document, env, Path()))
+
+
+def _settings(check: Check) -> Settings:
+    top = {k: v for k, v in check.document.values.items() if v is not None}
+    for key in top:
+        if key not in Settings.model_fields:
+            check.unknown_key((key,), key, Settings)
+    timeouts = _section(check, top, "timeouts", Timeouts)
+    limits = _section(check, top, "limits", Limits)
+    backends = read_backends(check, top.get("backends"), timeouts)
+    raw_backends = top.get("backends")
+    backend_names = list(raw_backends) if isinstance(raw_backends, dict) else []
+    models = read_models(check, top.get("models"), backend_names)
+    listen = read_listen(check, top.get("listen"))
+    admin = read_admin(check, top.get("admin"), listen)
+    values: dict[str, Any] = {
+        "listen": listen,
+        "auth": read_auth(check, top.get("auth"), (*listen, *admin.listen)),
+        "cors": _section(check, top, "cors", CorsSettings),
+        "backends": backends,
+        "models": models,
+        "routes": read_routes(check, top.get("routes"), backend_names),
+        "privacy": _privacy(check, top.get("privacy")),
+        "media": _media(check, top.get("media")),
+        "auto": _auto(check, top.get("auto"), backend_names),
+        "unknown_model": _unknown_model(check, top.get("unknown_model"), models),
+        "limits": limits,
+        "timeouts": timeouts,
+        "repair": check.value(("repair",), top.get("repair", "fix"), one_of("off", "observe", "fix")),
+        "state": _state(check, top),
+        "admin": admin,
+        "log": _section(check, top, "log", LogSettings),
+        "otel": _optional(check, top, "otel", OtelSettings),
+        "tls": _tls(check, top),
+        "quotas": _section(check, top, "quotas", QuotaSettings),
+    }
+    if check.problems:
+        raise ConfigErrors(check.problems)
+    return Settings(**values)
+
+
+def _section(check: Check, top: Mapping[str, Any], key: str, cls: type[S]) -> S:
+    """The section of that name; its defaults where it is absent or has problems."""
+    return check.section((key,), cls, top.get(key, {})) or cls()
+
+
+def _optional(check: Check, top: Mapping[str, Any], key: str, cls: type[S]) -> S | None:
+    return check.section((key,), cls, top[key]) if key in top else None
+
+
+def _privacy(check: Check, raw: Any) -> dict[str, str]:
+    """Sound stays home unless `audio: any` says otherwise: other entries do not undo that."""
+    privacy = {"audio": "local"}
+    for name, value in check.mapping(("privacy",), raw, list(MODALITIES)).items():
+        if name not in MODALITIES:
+            check.problem(("privacy", name), f"unknown modality {quoted(name)} {choices(name, MODALITIES)}")
+        elif value is not None and (word := check.value(("privacy", name), value, one_of("local", "any"))):
+            privacy[name] = word
+    return privacy
+
+
+def _media(check: Check, raw: Any) -> MediaSettings:
+    """`remote: {allow: [...]}` is the mode `allow` with its hosts."""
+    media = dict(check.mapping(("media",), raw, MediaSettings.keys()))
+    where = ("media", "remote")
+    remote = media.pop("remote", None)
+    mode: str | None = "guarded"
+    hosts: list[str] = []
+    if isinstance(remote, dict):
+        mode = "allow"
+        for key in remote.keys() - {"allow"}:
+            check.problem((*where, key), f"unknown key {quoted(key)} {choices(key, ['allow'])}")
+        allow = check.value((*where, "allow"), remote.get("allow") or [], read_list) or ()
+        for i, item in enumerate(allow):
+            host = check.value((*where, "allow", i), item, read_media_host)
+            hosts += [host] if host is not None else []
+        if not allow:
+            check.problem(where, 'needs allow: a list of "host" or "host:port"')
+    elif remote is not None:
+        mode = check.value(where, remote, _read_remote)
+    return check.section(("media",), MediaSettings, {**media, "remote": mode}, allow=hosts) or MediaSettings()
+
+
+def _read_remote(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be guarded, off, or {allow: [host, ...]}")
+    return one_of("guarded", "off")(value)
+
+
+def _auto(check: Check, raw: Any, backend_names: list[str]) -> AutoSettings:
+    auto = dict(check.mapping(("auto",), raw, AutoSettings.keys()))
+    prefer = read_prefer(check, ("auto", "prefer"), auto.pop("prefer", None), backend_names)
+    return check.section(("auto",), AutoSettings, {**auto, "prefer": prefer}) or AutoSettings()
+
+
+def _unknown_model(check: Check, raw: Any, models: Mapping[str, ModelSettings]) -> str:
+    """`error`, `auto`, or a name that is in this file: of a model, an alias, or what a target calls its model."""
+    if raw is None:
+        return "error"
+    name = check.value(("unknown_model",), raw, read_text) or "error"
+    names = {"error", AUTO, *models}
+    for model in models.values():
+        names |= {alias for alias in model.aliases if not set(alias) & set("*?")}
+        names |= {target.model for target in model.targets if target.model is not None}
+    if name not in names:
+        check.problem(("unknown_model",), f"unknown model {quoted(name)} {choices(name, names)}")
+    return name
+
+
+def _state(check: Check, top: Mapping[str, Any]) -> StateSettings:
+    state = _section(check, top, "state", StateSettings)
+    return state if state.dir is None else StateSettings(dir=check.path(state.dir))
+
+
+def _tls(check: Check, top: Mapping[str, Any]) -> TlsSettings | None:
+    tls = _optional(check, top, "tls", TlsSettings)
+    if tls is None:
+        return None
+    files = {key: check.readable(("tls", key), path) for key, path in (("cert", tls.cert), ("key", tls.key))}
+    return tls.model_copy(update=files)

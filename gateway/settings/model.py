@@ -1,0 +1,275 @@
+"""The settings: one frozen class per mapping of the file, its attributes named as the YAML keys."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import fields, is_dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+
+from gateway.canonical.facts import Facts
+from gateway.canonical.requests import ThinkingConfig
+from gateway.routing.rules import DEFAULT_RULES, Rule, Selector
+from gateway.settings.address import Address, read_url
+from gateway.settings.values import (
+    Count,
+    FilePath,
+    Flag,
+    Line,
+    MediaHosts,
+    Origins,
+    Positive,
+    Seconds,
+    Size,
+    Variable,
+    Whole,
+    Word,
+    one_of,
+    read_alias,
+    read_list,
+)
+
+KIB, MIB = 1024, 1024 * 1024
+
+
+class Section(BaseModel):
+    """One mapping of the file. A key without a value is a key that is not there."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    derived: ClassVar[frozenset[str]] = frozenset()
+    """Attributes that the loader works out: no keys of the file."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty(cls, value: Any) -> Any:
+        return {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+
+    @classmethod
+    def keys(cls) -> list[str]:
+        """The keys that the file may have here."""
+        return sorted(set(cls.model_fields) - cls.derived)
+
+
+class Limits(Section):
+    """What one request may be, in sizes (octets) and counts; `in_flight`, `memory`, `queue` and `connections` are
+    about the whole gateway."""
+
+    body: Size = 64 * MIB
+    json_size: Size = 4 * MIB
+    json_depth: Count = 64
+    messages: Count = 4096
+    parts: Count = 256
+    images: Count = 32
+    audio: Size = 25 * MIB
+    video: Size = 48 * MIB
+    tools: Count = 128
+    stop: Count = 16
+    choices: Count = 16
+    top_logprobs: Count = 20
+    model_name: Count = 256
+    in_flight: Count = 1024
+    memory: Size = 256 * MIB
+    queue: Whole = 100
+    connections: Count = 4096
+    event: Size = 1 * MIB
+    answer: Size = 64 * MIB
+    error_body: Size = 64 * KIB
+
+
+class BackendTimeouts(Section):
+    """Seconds that a server is given. `None` in a backend's own `timeouts` = as at the top level."""
+
+    connect: Seconds = 3.0
+    first_byte: Seconds = 120.0
+    first_byte_unknown: Seconds = 600.0
+    idle: Seconds = 60.0
+    total: Seconds = 1800.0
+    queue: Seconds = 10.0
+    probe: Seconds = 2.0
+    liveness: Seconds = 5.0
+    facts: Seconds = 30.0
+
+
+class Timeouts(BackendTimeouts):
+    """Seconds. The first nine may be set per backend; the rest is about clients and the gateway itself."""
+
+    life_sign: Seconds = 10.0
+    drain: Seconds = 300.0
+    client_body: Seconds = 30.0
+    send_stall: Seconds = 60.0
+
+
+class AuthSettings(Section):
+    """Who may come in. `mode`: none | api_key (the one in `api_key`) | keys_file."""
+
+    derived = frozenset({"mode", "api_key"})
+
+    mode: Literal["none", "api_key", "keys_file"]
+    api_key_env: Variable | None = None
+    api_key_file: FilePath | None = None
+    keys_file: FilePath | None = None
+    api_key: SecretStr | None = None
+
+
+class BackendSettings(Section):
+    """One server. `kind` None = to be detected. `local` = on the user's own machines. `facts` is what the operator
+    says, `hardware`, `variant` and `quantization` included. `timeouts` is complete: its own over the top level's."""
+
+    derived = frozenset({"name", "api_key"})
+
+    name: str
+    kind: str | None = None
+    url: Annotated[str, BeforeValidator(read_url)] | None = None
+    local: Flag = True
+    facts: Facts = Field(default_factory=Facts)
+    hardware: Word | None = None
+    variant: Word | None = None
+    quantization: Word | None = None
+    max_in_flight: Count | None = None
+    timeouts: BackendTimeouts = BackendTimeouts()
+    allow: frozenset[str] = frozenset()
+    project: Line | None = None
+    location: Line | None = None
+    endpoint: Line | None = None
+    api_key_env: Variable | None = None
+    api_key_file: FilePath | None = None
+    api_key: SecretStr | None = None
+    run: dict[str, Any] | None = None
+
+
+class TargetSettings(Section):
+    """`model` None = the one that the backend serves when it is first seen."""
+
+    backend: Line
+    model: Line | None = None
+    weight: Positive = 1.0
+
+
+class ModelSettings(Section):
+    """A public name. `aliases` may hold patterns with * and ?. `thinking` is what holds when a request asks nothing
+    about it; `defaults` are request fields that hold when a request does not set them."""
+
+    derived = frozenset({"name"})
+
+    name: str
+    aliases: Annotated[tuple[Annotated[str, BeforeValidator(read_alias)], ...], BeforeValidator(read_list)] = ()
+    targets: Annotated[tuple[TargetSettings, ...], BeforeValidator(read_list), Field(min_length=1)]
+    thinking: ThinkingConfig | None = None
+    defaults: dict[str, Any] = Field(default_factory=dict)
+
+
+class CorsSettings(Section):
+    origins: Origins = ()
+
+
+class MediaSettings(Section):
+    """Fetching of media by URL. `remote`: guarded (public https only) | off | allow (only the hosts in `allow`)."""
+
+    derived = frozenset({"allow"})
+
+    remote: Annotated[Literal["guarded", "off", "allow"], BeforeValidator(one_of("guarded", "off", "allow"))] = (
+        "guarded"
+    )
+    allow: MediaHosts = ()
+
+
+class AutoSettings(Section):
+    """The model name `auto`. `hosted`: may it leave the house when no local target fits."""
+
+    hosted: Flag = False
+    prefer: tuple[Selector, ...] = ()
+
+
+class StateSettings(Section):
+    """`dir` None = nothing is kept on disk."""
+
+    dir: FilePath | None = None
+
+
+class AdminSettings(Section):
+    """Empty = metrics and console on the main address."""
+
+    listen: tuple[Address, ...] = ()
+
+
+_LEVELS = ("debug", "info", "warning", "error")
+
+
+class LogSettings(Section):
+    level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(one_of(*_LEVELS))] = "info"
+    format: Annotated[Literal["json", "text"], BeforeValidator(one_of("json", "text"))] = "json"
+
+
+class OtelSettings(Section):
+    """`endpoint`: the collector's OTLP/HTTP address."""
+
+    endpoint: Annotated[str, BeforeValidator(read_url)]
+    service_name: Line = "gateway"
+
+
+class TlsSettings(Section):
+    cert: FilePath
+    key: FilePath
+
+
+class QuotaSettings(Section):
+    """Per client key; None = no quota."""
+
+    requests_per_minute: Count | None = None
+    tokens_per_minute: Count | None = None
+    in_flight: Count | None = None
+
+
+class Settings(Section):
+    """One validated configuration. Nothing in it changes; a reload makes another one."""
+
+    derived = frozenset()
+
+    listen: tuple[Address, ...] = (Address("127.0.0.1", 4000),)
+    auth: AuthSettings = AuthSettings(mode="none")
+    cors: CorsSettings = CorsSettings()
+    backends: dict[str, BackendSettings] = Field(default_factory=dict)
+    models: dict[str, ModelSettings] = Field(default_factory=dict)
+    routes: tuple[Rule, ...] = DEFAULT_RULES
+    privacy: dict[str, str] = Field(default_factory=lambda: {"audio": "local"})
+    media: MediaSettings = MediaSettings()
+    auto: AutoSettings = AutoSettings()
+    unknown_model: str = "error"
+    limits: Limits = Limits()
+    timeouts: Timeouts = Timeouts()
+    repair: Annotated[Literal["off", "observe", "fix"], BeforeValidator(one_of("off", "observe", "fix"))] = "fix"
+    state: StateSettings = StateSettings()
+    admin: AdminSettings = AdminSettings()
+    log: LogSettings = LogSettings()
+    otel: OtelSettings | None = None
+    tls: TlsSettings | None = None
+    quotas: QuotaSettings = QuotaSettings()
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hexadecimal digits that change with the content, defaults filled in. Secrets are not part of it: a
+        reload reads them again even where the digest stands still."""
+        text = json.dumps(_plain(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON in one fixed order, without secrets."""
+    if isinstance(value, SecretStr):
+        return None
+    if isinstance(value, BaseModel):
+        return {name: _plain(getattr(value, name)) for name in type(value).model_fields}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, frozenset):
+        return sorted(map(str, value))
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return str(value) if isinstance(value, Path) else value
