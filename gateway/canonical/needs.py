@@ -20,7 +20,7 @@ from gateway.canonical.content import (
     ToolResult,
     Video,
 )
-from gateway.canonical.requests import Chat, Completion, CountTokens, Embedding, Options, Request
+from gateway.canonical.requests import Chat, Completion, CountTokens, Embedding, Options, Request, Tool
 
 Operation = Literal["chat", "completion", "embedding", "count_tokens"]
 Form = Literal["base64", "octets", "url", "file_id"]
@@ -39,7 +39,8 @@ class MediaNeed:
 
 @dataclass(slots=True)
 class Needs:
-    """`text_size` is the UTF-8 length of all text, an upper bound of its tokens. `opaque` = (path, dialect, type)."""
+    """`text_size` is the UTF-8 length of all text, an upper bound of its tokens; `tools_size` about that of the declared
+    tools. `opaque` = (path, dialect, type)."""
 
     operation: Operation = "chat"
     modalities: frozenset[str] = frozenset()
@@ -57,6 +58,7 @@ class Needs:
     messages: int = 0
     opaque: list[tuple[str, str, str]] = field(default_factory=list)
     options: Options = field(default_factory=Options)
+    tools_size: int = 0
 
 
 def needs_of(request: Request) -> Needs:
@@ -106,6 +108,8 @@ def _chat_needs(chat: Chat) -> Needs:
             else:
                 size += _part_needs(part, needs)
     needs.text_size = size
+    if needs.tools:
+        needs.tools_size = sum(_tool_size(tool) for tool in chat.tools)
     if needs.media:
         needs.modalities = frozenset(m.modality for m in needs.media)
     return needs
@@ -126,6 +130,11 @@ def _part_needs(part: Part, needs: Needs) -> int:
     if isinstance(part, ToolCall):
         return _text_size(part.arguments)
     return _text_size(part.text)
+
+
+def _tool_size(tool: Tool) -> int:
+    text = _text_size(tool.name) + _text_size(tool.description or "")
+    return text + sum(_text_size(str(x)) for x in (tool.parameters, tool.format) if x is not None)
 
 
 def _media_need(part: MediaPart) -> MediaNeed:

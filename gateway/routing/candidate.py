@@ -39,12 +39,14 @@ class Lack:
     """One reason why a target can't take a request. `kind`: need (it can't do it), context (too little room), privacy
     (it may not), rule (a route or the request excludes it), state (it can't now), busy.
 
-    `hint` is the flag or action that would change it."""
+    `hint` is the flag or action that would change it. `paths` are the places in the client's body that the reason is
+    about, where it is about places."""
 
     kind: str
     need: str
     reason: str
     hint: str = ""
+    paths: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

@@ -1,0 +1,94 @@
+"""Which of the targets that fit is best.
+
+Targets of one model: what the request and the rules prefer, then the least work per weight. Across models (`auto`):
+local before hosted, what is preferred, the readiness tier, the larger model, then the least work. Ties go by a
+rendezvous hash of affinity and target: stable without chance, the same on every replica, and when a target leaves only
+its own requests move (https://en.wikipedia.org/wiki/Rendezvous_hashing).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any
+from zlib import crc32
+
+from gateway.routing.candidate import Candidate
+from gateway.routing.rules import Selector, selects, unmet_wishes
+
+_MASK = (1 << 64) - 1
+_ODD = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: multiplying by it spreads every bit into the high ones
+_INFINITE = float("inf")
+
+Wish = Mapping[str, Sequence[str]]
+
+
+def at_limit(c: Candidate) -> bool:
+    """Whether a new request would have to wait. One that has a queue is at its limit even in the moment in which a slot
+    is handed over."""
+    return c.in_flight + c.queued >= c.limit
+
+
+def order(
+    candidates: Sequence[Candidate],
+    *,
+    auto: bool,
+    text_only: bool = True,
+    wishes: Sequence[Wish] = (),
+    prefer: Sequence[Selector] = (),
+    affinity: str = "",
+) -> tuple[list[Candidate], list[Candidate]]:
+    """(those that may be sent to now, best first; those at their limit, the best to wait for first).
+
+    `wishes`: the request's own tiers, `prefer`: the rules', which decide among what the wishes leave equal. A tier that
+    is at its limit spills over to the next: its members are in the second list. Ready ones come before cold ones, and
+    for text (`text_only`) a fixture, whose words mean nothing, comes after everything. Where to wait: where there is
+    still a place in the queue, then the fewest ahead per slot."""
+    if len(candidates) == 1:
+        return ([], list(candidates)) if at_limit(candidates[0]) else (list(candidates), [])
+    seed = crc32(affinity.encode("utf-8", "surrogatepass")) * _ODD & _MASK
+    free: list[tuple[Any, ...]] = []
+    busy: list[tuple[Any, ...]] = []
+    for i, c in enumerate(candidates):
+        f = c.facts
+        load = c.in_flight + c.queued
+        last = text_only and f.fixture is True
+        cold = c.state == "cold"
+        wish = _wish_tier(wishes, c) if wishes else 0
+        tier = _tier(prefer, c) if prefer else 0
+        share = load / c.weight if c.weight > 0 else _INFINITE
+        target = c.target
+        tie = (seed ^ _hash(target.backend, target.model)) * _ODD & _MASK
+        if auto:
+            key: tuple[Any, ...] = (last, cold, not c.local, wish, tier, c.tier, -(f.size or 0.0), share, tie, i)
+        else:
+            key = (last, cold, wish, tier, share, tie, i)
+        if load < c.limit:
+            free.append(key)
+        else:
+            busy.append((last, c.queued >= c.queue_limit, (c.queued + 1) / max(c.limit, 1), *key))
+    free.sort()
+    busy.sort()
+    return [candidates[key[-1]] for key in free], [candidates[key[-1]] for key in busy]
+
+
+def _tier(tiers: Sequence[Selector], c: Candidate) -> int:
+    """The first tier that the target is in; behind all of them if it is in none."""
+    for i, selector in enumerate(tiers):
+        if selects(selector, c):
+            return i
+    return len(tiers)
+
+
+def _wish_tier(wishes: Sequence[Wish], c: Candidate) -> int:
+    for i, wish in enumerate(wishes):
+        if not unmet_wishes(wish, c):
+            return i
+    return len(wishes)
+
+
+@lru_cache(4096)
+def _hash(backend: str, model: str) -> int:
+    octets = f"{backend}\0{model}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(blake2b(octets, digest_size=8).digest(), "big")

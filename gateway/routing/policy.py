@@ -1,0 +1,171 @@
+"""The decision: which targets may take a request, in which order, and why not the others.
+
+Serving and explain share it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gateway.canonical.needs import Needs
+from gateway.errors import GatewayError
+from gateway.routing.candidate import Candidate, Lack, Verdict
+from gateway.routing.fit import context_lack, estimate, lacks, privacy_lacks
+from gateway.routing.order import order
+from gateway.routing.refusal import refuse
+from gateway.routing.rules import ANYONE, DEFAULT_RULES, SELECTABLE, Rule, matching, unmet, unmet_wishes
+
+
+@dataclass(slots=True)
+class Policy:
+    """What the operator decided. `privacy`: modality -> `local` | `any`. `auto_hosted`: `auto` may leave the house when
+    no local target fits."""
+
+    rules: Sequence[Rule] = DEFAULT_RULES
+    privacy: Mapping[str, str] = field(default_factory=lambda: {"audio": "local"})
+    auto_hosted: bool = False
+
+
+@dataclass(slots=True)
+class Decision:
+    """`order`: may be sent to now, best first. `busy`: fit and up but at their limit, the best to wait for first.
+    `verdicts`: all candidates, as they were given. `rules`: paths of the rules that matched. `tokens`: (low, high)
+    bounds of the prompt; a target whose context lies between them is worth a count."""
+
+    order: list[Candidate] = field(default_factory=list)
+    busy: list[Candidate] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
+    rules: list[str] = field(default_factory=list)
+    tokens: tuple[int, int] = (0, 0)
+
+
+def decide(
+    needs: Needs,
+    candidates: Sequence[Candidate],
+    *,
+    model: str,
+    auto: bool,
+    dialect: str,
+    policy: Policy,
+    now: float,
+    affinity: str = "",
+    tokens: int | None = None,
+) -> Decision:
+    """`candidates`: every target of the public name `model`; `auto`: they are of different models. `now` in seconds of
+    the monotonic clock. `tokens`: the prompt's length where a server counted it; else it is estimated."""
+    options = needs.options
+    matched = matching(policy.rules, needs, model, dialect, options, candidates) if policy.rules else []
+    demanding = [r for r in matched if r.require is not ANYONE and r.require != ANYONE]
+    low, high = estimate(needs) if tokens is None else (tokens, tokens)
+    verdicts: list[Verdict] = []
+    fitting: list[Verdict] = []
+    for c in candidates:
+        found = lacks(needs, c)
+        if not c.local:
+            found += privacy_lacks(needs, c, policy.privacy)
+            if auto and not policy.auto_hosted:
+                found.append(_HOSTED_OFF)
+        context = c.facts.context
+        if context is not None and low > context:
+            found += filter(None, (context_lack(low, c),))
+        if demanding or options.require:
+            _rule_lacks(demanding, options.require, c, found)
+        verdict = Verdict(c, found)
+        verdicts.append(verdict)
+        if not found:
+            fitting.append(verdict)
+    text_only = not needs.modalities
+    if auto and policy.auto_hosted:
+        fitting = _home_first(fitting, text_only)
+    usable = _states(verdicts, now)
+    ready: list[Candidate] = []
+    busy: list[Candidate] = []
+    if usable:
+        prefer = next((r.prefer for r in matched if r.prefer), ())
+        wishes = options.prefer
+        ready, busy = order(usable, auto=auto, text_only=text_only, wishes=wishes, prefer=prefer, affinity=affinity)
+        if busy:
+            _say_busy(fitting, busy)
+    return Decision(ready, busy, verdicts, [r.path for r in matched], (low, high))
+
+
+_HOSTED_OFF = Lack(
+    "rule",
+    "hosted",
+    "auto does not use hosted servers",
+    "`auto: {hosted: true}` in the configuration, or name the model",
+)
+_HOME_FITS = Lack("rule", "hosted", "auto uses a hosted server only when no local one fits", "name the model")
+
+
+def _rule_lacks(rules: list[Rule], require: Mapping[str, Sequence[str]], c: Candidate, out: list[Lack]) -> None:
+    for rule in rules:
+        path = rule.path or "a route"
+        out += [Lack("rule", m.partition(":")[0], f"{path} requires {m}") for m in unmet(rule, c)]
+    for name in unmet_wishes(require, c) if require else ():
+        wanted = " or ".join(require[name])[:80] or "none at all"
+        reason = f"the request requires {name[:40]}: {wanted}"
+        hint = "" if name in SELECTABLE else f"what can be required: {', '.join(SELECTABLE)}"
+        out.append(Lack("rule", name[:40], reason, hint))
+
+
+def _home_first(fitting: list[Verdict], text_only: bool) -> list[Verdict]:
+    """Without the hosted ones if a local one fits, be it busy or down. For text a fixture does not count."""
+    if not any(v.candidate.local and not (text_only and v.candidate.facts.fixture) for v in fitting):
+        return fitting
+    for v in fitting:
+        if not v.candidate.local:
+            v.lacks.append(_HOME_FITS)
+    return [v for v in fitting if v.candidate.local]
+
+
+_STATES = {
+    "down": ("does not answer", "start it, or look at its log"),
+    "loading": ("is loading its model", "wait"),
+    "unprobed": ("has not been reached since the gateway started", "start it, or correct its url"),
+    "mismatch": ("serves another model than it should", "load the right model, or change the configuration and reload"),
+}
+
+
+def _states(verdicts: list[Verdict], now: float) -> list[Candidate]:
+    """Those that fit and can be sent to; says of all others in which state they are. The last one is never ejected: if
+    all that fit and are up rest after faults, the one that is back soonest is used anyway."""
+    usable: list[Candidate] = []
+    resting: list[Verdict] = []
+    for v in verdicts:
+        c = v.candidate
+        state = c.state
+        if state not in ("ready", "cold"):
+            reason, hint = _STATES[state]
+            v.lacks.append(Lack("state", state, reason, hint))
+        elif c.ejected_until > now:
+            resting.append(v)
+        elif not v.lacks:
+            usable.append(c)
+    if resting:
+        spared = None
+        if not usable:
+            spared = min(
+                (v for v in resting if not v.lacks),
+                key=lambda v: (v.candidate.ejected_until, v.candidate.target.label),
+                default=None,
+            )
+        for v in resting:
+            if v is spared:
+                usable.append(v.candidate)
+            else:
+                v.lacks.append(Lack("state", "ejected", "failed several times in a row and is given a rest", "wait"))
+    return usable
+
+
+def _say_busy(fitting: list[Verdict], busy: list[Candidate]) -> None:
+    waited_for = set(map(id, busy))
+    for v in fitting:
+        c = v.candidate
+        if id(c) in waited_for:
+            v.lacks.append(Lack("busy", "slot", f"works on {c.in_flight} of {c.limit} requests, {c.queued} wait"))
+
+
+def refusal(decision: Decision, needs: Needs, model: str) -> GatewayError:
+    """The error to answer with when `order` and `busy` are empty; `routing/refusal.py` says which one it is."""
+    return refuse(decision.verdicts, needs, model)
