@@ -17,9 +17,20 @@ NORMAL, UNKNOWN, CONTROL, USER, BYTE = 1, 2, 3, 4, 6
 GAP = 20.0
 """Logits between one choice and the next: at temperature 2 the next one still has a chance of e^-10."""
 
-_CONTROL = ["<pad>", "<eos>", "<bos>", "<unk>", "<|turn>", "<turn|>", "<|think|>", "<|tool>", "<tool|>"]
+_CONTROL = [
+    "<pad>",
+    "<eos>",
+    "<bos>",
+    "<unk>",
+    "<|turn>",
+    "<turn|>",
+    "<|think|>",
+    "<|tool>",
+    "<tool|>",
+    "<|tool_response>",
+]
 _CONTROL += ["<|image>", "<image|>", "<|image|>", "<|audio>", "<audio|>", "<|audio|>", "<|video|>"]
-_USER = ["<|channel>", "<channel|>", "<|tool_call>", "<tool_call|>", "<|tool_response>", "<tool_response|>", '<|"|>']
+_USER = ["<|channel>", "<channel|>", "<|tool_call>", "<tool_call|>", "<tool_response|>", '<|"|>']
 _OWN = ["thought", "call", "city", "Paris", '":', '"}', '"]', '",']
 _SPACE = "\u2581"  # how the tokenizer writes a blank
 

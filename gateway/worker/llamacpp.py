@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--threads", type=int, default=1, metavar="N", help="of computation; more than idle cores is far slower"
     )
+    p.add_argument("--cache-ram", type=int, default=8192, metavar="MIB", help="for earlier prompts (%(default)s)")
     p.add_argument("--embeddings", action="store_true", help="serve embeddings instead of chat")
     p.add_argument("--api-key-env", metavar="VAR", help="environment variable with the key that clients must send")
     p.add_argument("--parent", type=int, metavar="PID", help="end when this process, which started it, is gone")
@@ -103,10 +104,13 @@ def _parameters(xllamacpp: Any, options: argparse.Namespace) -> Any:
     p.n_parallel = options.slots
     p.cpuparams.n_threads = p.cpuparams_batch.n_threads = options.threads
     p.embedding = options.embeddings
+    p.cache_ram_mib = options.cache_ram
     p.endpoint_metrics = True
     p.warmup = False  # a scripted model has nothing to warm; a large one is warmed by its first request
     p.ui = False
+    p.cors_origins, p.cors_origins_explicit = "", True  # the gateway talks to it, no page in a browser
     p.offline = True
+    p.verbosity = 2  # warnings and errors; one more and each request writes ten lines
     return p
 
 
