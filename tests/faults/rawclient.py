@@ -1,4 +1,4 @@
-"""An HTTP/1.1 client on a bare socket: it sends what it is told, leaves when it is told, and reads as slowly as it likes.
+"""An HTTP/1.1 client on a bare socket: it sends what it is told, leaves when it is told, and reads at its own pace.
 
 Nothing is retried, followed, decoded or repaired, so what a test sees is what was on the wire.
 """
@@ -39,7 +39,7 @@ class Response:
     @property
     def events(self) -> list[str]:
         """The data of each event of a stream."""
-        return [e for e in event_data(self.body)]
+        return event_data(self.body)
 
     @property
     def chunks(self) -> list[dict[str, Any]]:

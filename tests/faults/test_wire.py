@@ -1,4 +1,4 @@
-"""The harness against itself: what the scripted upstream and the raw client say must be true before they judge others."""
+"""The harness against itself: upstream and client must be true before they judge others."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """A scriptable upstream on a real socket: it answers, lies, stalls and dies as it is told, and writes down what it saw.
 
     async with Wire() as wire:
-        wire.answer(Head(), Events(["Hel"]), Reset())          # what every request gets from now on
-        wire.answer(Json(error, status=500), nth=0)            # what the first one gets (the newest rule that fits wins)
+        wire.answer(Head(), Events(["Hel"]), Reset())          # every request from now on
+        wire.answer(Json(error, status=500), nth=0)            # the first one (the newest rule that fits wins)
         wire.answer(Hang(), when=lambda body: "slow" in str(body))
         ...
         await wire.closed(wire.requests[0], within=1.0)        # when *upstream* saw the close
@@ -190,7 +190,7 @@ class Wire:
         return [r for r in self.requests if not r.settled]
 
     async def until(self, done: Callable[[], bool], within: float = 1.0) -> None:
-        """Waits for `done()`; it is asked whenever something happened here. AssertionError with the log if it is late."""
+        """Waits for `done()`, asked whenever something happened here. AssertionError with the log if it is late."""
         end = time.monotonic() + within
         while not done():
             left = end - time.monotonic()
@@ -302,7 +302,7 @@ class _Connection(asyncio.Protocol):
         for step in steps:
             try:
                 await step.run(self)
-            except Exception as e:  # a mistake in the script is the test's failure, not the gateway's
+            except Exception as e:  # noqa: BLE001 (a mistake in the script: raised by `stop`)
                 self.wire.failures.append(e)
                 self.drop()
                 return

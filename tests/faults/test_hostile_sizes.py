@@ -1,0 +1,140 @@
+"""Bodies that are too large, too slow or too many, and clients without the right key."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from tests.conftest import GatewayFor, Upstreams
+from tests.faults.rawclient import request_bytes
+from tests.faults.running import CHAT, ask, config
+
+HI = b'{"model":"gemma-4","messages":[{"role":"user","content":"hi"}]}'
+
+
+async def test_C12_a_declared_length_that_is_too_large_is_refused_unread(upstreams: Upstreams, gateway_for: GatewayFor):
+    [wire] = await upstreams()
+    gateway = await gateway_for(config(wire, limits={"body": 100_000}))
+    async with gateway.client() as client:
+        gateway.sent += 1
+        start = time.monotonic()
+        await client.send(
+            request_bytes("POST", CHAT, {"Content-Type": "application/json", "Content-Length": "100000000"})
+        )
+        got = await client.read()
+        assert time.monotonic() - start < 0.2
+        gateway.answers.append(got)
+        assert (got.status, got.error["code"]) == (413, "request_too_large")
+        assert got.header("connection") == "close"
+        assert await client.ended(1.0) == b""
+
+
+async def test_C13_chunks_without_end_are_refused_at_the_limit(upstreams: Upstreams, gateway_for: GatewayFor):
+    [wire] = await upstreams()
+    gateway = await gateway_for(config(wire, limits={"body": 1_000_000}))
+    async with gateway.client() as client:
+        gateway.sent += 1
+        await client.send(
+            request_bytes("POST", CHAT, {"Content-Type": "application/json", "Transfer-Encoding": "chunked"})
+        )
+        sent = 0
+        try:
+            while sent < 20_000_000:
+                await client.send(b"10000\r\n" + b" " * 65536 + b"\r\n")
+                sent += 65536
+        except ConnectionError:
+            pass
+        assert sent < 20_000_000, "the gateway reads on and on"
+        try:
+            got = await client.read()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            return  # refused while we were still sending: a reset may overtake the answer
+        gateway.answers.append(got)
+        assert (got.status, got.error["code"]) == (413, "request_too_large")
+
+
+async def test_C14_more_bodies_than_memory_allows_are_503(upstreams: Upstreams, gateway_for: GatewayFor):
+    [wire] = await upstreams()
+    gateway = await gateway_for(config(wire, limits={"memory": 1_000_000}))
+    async with gateway.client() as slow:
+        gateway.sent += 1
+        await slow.send(request_bytes("POST", CHAT, {"Content-Type": "application/json", "Content-Length": "900000"}))
+        await asyncio.sleep(0.1)
+        got = await gateway.chat("x" * 200_000)
+        assert (got.status, got.error["code"]) == (503, "server_is_overloaded")
+    assert (await gateway.chat("y" * 2000)).status == 200
+
+
+async def test_C10_a_body_that_never_comes_is_408(upstreams: Upstreams, gateway_for: GatewayFor):
+    [wire] = await upstreams()
+    gateway = await gateway_for(config(wire, timeouts={"client_body": 0.3}))
+    async with gateway.client() as client:
+        gateway.sent += 1
+        await client.send(request_bytes("POST", CHAT, {"Content-Type": "application/json", "Content-Length": "900"}))
+        await client.send(b'{"model"')
+        got = await client.read()
+    gateway.answers.append(got)
+    assert (got.status, got.error["code"]) == (408, "request_timeout")
+
+
+async def test_C47_without_a_key_the_body_is_not_read(upstreams: Upstreams, gateway_for: GatewayFor):
+    [wire] = await upstreams()
+    key = {"GATEWAY_API_KEY": "the-right-key"}
+    gateway = await gateway_for(config(wire, auth={"api_key_env": "GATEWAY_API_KEY"}), env=key)
+    async with gateway.client() as client:
+        gateway.sent += 1
+        await client.send(
+            request_bytes("POST", CHAT, {"Content-Type": "application/json", "Content-Length": "60000000"})
+        )
+        got = await client.read()
+    gateway.answers.append(got)
+    assert (got.status, got.error["code"]) == (401, "invalid_api_key")
+    assert (await gateway.chat(headers={"Authorization": "Bearer the-right-key"})).status == 200
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer wrong",
+        "Bearer the-right-ke",
+        "Bearer the-right-keyx",
+        "bearer the-right-key extra",
+        "Basic the-right-key",
+        "the-right-key",
+        "Bearer ' OR 1=1",
+        "Bearer " + "a" * 30_000,
+        "Bearer th\xe9-right-key",
+    ],
+    ids=lambda g: repr(g)[:30],
+)
+async def test_C45_wrong_keys_are_401(given: str | None, upstreams: Upstreams, gateway_for: GatewayFor):
+    [wire] = await upstreams()
+    key = {"GATEWAY_API_KEY": "the-right-key"}
+    gateway = await gateway_for(config(wire, auth={"api_key_env": "GATEWAY_API_KEY"}), env=key)
+    gateway.secrets += ["the-right-ke"]
+    headers = {"Content-Type": "application/json"} | ({} if given is None else {"Authorization": given})
+    got = await gateway.send(request_bytes("POST", CHAT, headers, HI))
+    assert (got.status, got.error["code"]) == (401, "invalid_api_key"), got
+    assert not wire.requests
+    for path in ("/v1/models", "/v1/models/gemma-4"):
+        assert (await gateway.send(request_bytes("GET", path, headers), counts=False)).status == 401
+    gateway.sent = int((await gateway.metrics()).sum("gateway_requests_total"))
+
+
+async def test_a_large_and_honest_body_goes_through_unharmed(upstreams: Upstreams, gateway_for: GatewayFor):
+    [wire] = await upstreams()
+    gateway = await gateway_for(config(wire, timeouts={"first_byte": 5, "first_byte_unknown": 5}))
+    png = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    url = "data:image/png;base64," + png[:-2] + "A" * 2_000_000 + "AA=="
+    parts = [{"type": "text", "text": "what?"}, {"type": "image_url", "image_url": {"url": url}}]
+    got = await gateway.post(CHAT, ask(messages=[{"role": "user", "content": parts}]))
+    assert got.status == 200, got
+    assert got.header("x-gateway-parts") == "0=text,1=image"
+    sent = wire.bodies[0]["messages"][-1]["content"]
+    assert sent[1]["image_url"]["url"] == url

@@ -1,0 +1,155 @@
+"""A silent stream shows that it lives, and commits to nothing by it: another target may still answer, and an error is
+still an error."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from tests.conftest import GatewayFor, Upstreams
+from tests.faults import answers
+from tests.faults.running import ask, config
+from tests.faults.steps import Body, Events, Finish, Gate, Hang, Head, Json, Repeat, Reset, Sleep, Sse, Step
+from tests.faults.table import ROLE, Turns
+
+LIVELY = {"life_sign": 0.1, "first_byte": 1.0, "first_byte_unknown": 1.0, "idle": 1.0}
+LONG = {"life_sign": 0.1, "first_byte": 30, "first_byte_unknown": 30, "idle": 30}
+
+
+async def test_a_silent_stream_commits_and_comments(upstreams: Upstreams, gateway_for: GatewayFor):
+    [wire] = await upstreams()
+    gate = asyncio.Event()
+    wire.answer(Gate(gate), Sse())
+    gateway = await gateway_for(config(wire, timeouts=LONG))
+    async with gateway.client(ask(stream=True)) as client:
+        start = time.monotonic()
+        response = await client.read_head()
+        assert 0.05 < time.monotonic() - start < 2.5
+        assert (response.status, response.header("content-type")) == (200, "text/event-stream")
+        await client.read_until(response, b"\n\n")
+        assert response.body.startswith(b":"), response.body
+        gate.set()
+        async for piece in client.pieces(response):
+            response.body += piece
+    assert (response.text, response.done) == (answers.TEXT, True)
+    assert response.comments
+
+
+async def test_a_whole_answer_shows_no_sign(upstreams: Upstreams, gateway_for: GatewayFor):
+    """Nothing can be said in a JSON answer before it is there: its status is still open."""
+    [wire] = await upstreams()
+    wire.answer(Sleep(0.5), Json(answers.error("broken"), 500))
+    gateway = await gateway_for(config(wire, timeouts=LONG))
+    got = await gateway.chat()
+    assert (got.status, got.error["code"]) == (502, "upstream_error")
+
+
+async def test_a_quick_answer_has_no_comments(upstreams: Upstreams, gateway_for: GatewayFor):
+    [wire] = await upstreams()
+    gateway = await gateway_for(config(wire, timeouts=LONG))
+    got = await gateway.chat(stream=True)
+    assert got.done and not got.comments
+
+
+FAILS: dict[str, list[Step]] = {
+    "error": [Json(answers.error("broken"), 500)],
+    "busy": [Json(answers.error("busy"), 503)],
+    "reset": [Reset()],
+    "silence": [Hang()],
+    "cut": [Head(), Events([ROLE]), Finish()],
+}
+
+
+@pytest.mark.parametrize("name", FAILS)
+async def test_failover_after_a_sign_of_life(name: str, upstreams: Upstreams, gateway_for: GatewayFor):
+    wires = await upstreams(2)
+    turns = Turns([[Sleep(0.4) if name != "silence" else Sleep(0), *FAILS[name]]])
+    for wire in wires:
+        wire.answer(turns)
+    gateway = await gateway_for(config(*wires, timeouts=LIVELY))
+    got = await gateway.chat(stream=True)
+    assert (got.status, got.text, got.done, got.error) == (200, answers.TEXT, True, None)
+    assert got.comments
+    assert sorted(len(w.requests) for w in wires) == [1, 1]
+
+
+CODES = {
+    "error": "upstream_error",
+    "reset": "upstream_reset",
+    "silence": "upstream_timeout",
+    "cut": "upstream_truncated",
+}
+
+
+@pytest.mark.parametrize("name", CODES)
+async def test_an_error_after_a_sign_of_life_is_said_in_stream(
+    name: str, upstreams: Upstreams, gateway_for: GatewayFor
+):
+    [wire] = await upstreams()
+    wire.answer(Sleep(0.4) if name != "silence" else Sleep(0), *FAILS[name])
+    gateway = await gateway_for(config(wire, timeouts=LIVELY))
+    got = await gateway.chat(stream=True)
+    assert (got.status, got.clean, got.done, got.text) == (200, True, False, "")
+    assert got.comments
+    assert got.error["code"] == CODES[name]
+    assert len(wire.requests) == 1
+    metrics = await gateway.settled()
+    assert metrics.labels("gateway_requests_total", "code") == {CODES[name]: 1}
+
+
+async def test_upstream_progress_is_passed_on_as_a_sign(upstreams: Upstreams, gateway_for: GatewayFor):
+    """llama.cpp tells how far it has read the prompt; that is life, and puts the first-byte limit off."""
+    [wire] = await upstreams()
+    steps: list[Step] = [Head()]
+    for done in range(1, 9):
+        progress = {"total": 800, "cache": 0, "processed": done * 100, "time_ms": done * 200}
+        steps += [Events([answers.chunk({}, prompt_progress=progress)]), Sleep(0.2)]
+    texts = [*answers.chunks()[1:], None]
+    wire.answer(*steps, Events(texts), Finish())
+    gateway = await gateway_for(
+        config(wire, timeouts={"life_sign": 0.1, "first_byte": 0.8, "first_byte_unknown": 0.8, "idle": 5})
+    )
+    start = time.monotonic()
+    got = await gateway.chat(stream=True)
+    assert time.monotonic() - start > 1.5, "longer than the first-byte limit"
+    assert (got.text, got.done, got.error) == (answers.TEXT, True, None)
+    assert any("%" in c for c in got.comments), got.comments
+    assert "prompt_progress" not in got.body.decode()
+
+
+async def test_upstream_comments_are_no_progress(upstreams: Upstreams, gateway_for: GatewayFor):
+    [wire] = await upstreams()
+    wire.answer(Head(), Repeat([Body(b": keep-alive\n\n")], 0.05))
+    gateway = await gateway_for(config(wire, timeouts=LIVELY))
+    got = await gateway.chat(stream=True)
+    assert got.error["code"] == "upstream_timeout"
+    await wire.closed(wire.requests[0])
+
+
+async def test_leaving_after_a_sign_of_life(upstreams: Upstreams, gateway_for: GatewayFor):
+    [wire] = await upstreams()
+    wire.answer(Hang())
+    gateway = await gateway_for(config(wire, timeouts=LONG))
+    async with gateway.client(ask(stream=True)) as client:
+        response = await client.read_head()
+        await client.read_until(response, b":")
+        left = time.monotonic()
+        await client.leave()
+        assert await wire.closed(wire.requests[0]) - left < 0.5
+
+
+async def test_signs_of_life_in_the_queue(upstreams: Upstreams, gateway_for: GatewayFor):
+    """Who waits for a place waits as visibly as who waits for a server; the queue's own refusal comes before that."""
+    [wire] = await upstreams(slots=1)
+    gate = asyncio.Event()
+    wire.answer(Gate(gate), Sse())
+    gateway = await gateway_for(config(wire, timeouts={**LONG, "queue": 30}))
+    async with gateway.client(ask("first", stream=True)), gateway.client(ask("second", stream=True)) as second:
+        response = await second.read_head()
+        await second.read_until(response, b":")
+        gate.set()
+        async for piece in second.pieces(response):
+            response.body += piece
+    assert (response.text, response.done) == (answers.TEXT, True)
