@@ -1,0 +1,39 @@
+# `make demo` and `make test` do all the set-up themselves. ARGS= is passed on; PORT= is the demo's port (4000).
+PYTHON = .venv/bin/python
+SETUP = @sh scripts/setup
+
+.PHONY: help demo test check format bench lock clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
+
+demo: ## the gateway on 127.0.0.1:4000 with real llama.cpp servers (PORT=4001 for another port)
+	$(SETUP) demo
+	@exec $(PYTHON) -m gateway demo $(ARGS)
+
+test: ## the test suite, partly on real servers (ARGS="-k text -x" and the like)
+	$(SETUP) dev
+	@$(PYTHON) -m pytest -rs $(ARGS)
+
+check: ## format, lint, types, layers
+	$(SETUP) dev
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+format: ## formats the code and sorts its imports
+	$(SETUP) dev
+	.venv/bin/ruff check --fix --select I .
+	.venv/bin/ruff format .
+
+bench: ## what the gateway costs, against two bare relays
+	$(SETUP) dev
+	@$(PYTHON) -m bench $(ARGS)
+
+lock: ## writes requirements/*.txt again, with the newest versions that fit
+	@sh scripts/lock
+
+clean: ## removes what the other targets made
+	rm -rf .venv .cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
