@@ -6,6 +6,9 @@ MAX_EVENT = 1 << 20
 """Bytes of one event. A server that sends more without ending it is broken."""
 
 
+_MARK = b"\xef\xbb\xbf"
+
+
 class EventTooLarge(ValueError):
     pass
 
@@ -17,10 +20,11 @@ class Splitter:
     texts until the caller takes them: some servers tell their progress there.
     """
 
-    __slots__ = ("_buffer", "_data", "_first", "_skip_lf", "comments")
+    __slots__ = ("_data", "_first", "_pending", "_size", "_skip_lf", "comments")
 
     def __init__(self) -> None:
-        self._buffer = b""
+        self._pending: list[bytes] = []  # an unfinished line, in the pieces in which it came
+        self._size = 0  # bytes of the unfinished event
         self._data: list[bytes] = []
         self._first = True
         self._skip_lf = False
@@ -28,7 +32,7 @@ class Splitter:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Raises EventTooLarge when one event outgrows MAX_EVENT."""
-        if not self._buffer and not self._data and not self._first and not self._skip_lf and data[-2:] == b"\n\n":
+        if not self._pending and not self._data and not self._first and not self._skip_lf and data[-2:] == b"\n\n":
             out = self._fast(data)
             if out is not None:
                 return out
@@ -46,30 +50,49 @@ class Splitter:
         return out
 
     def _slow(self, data: bytes) -> list[bytes]:
-        if self._first and data:
-            data = self._buffer + data
-            self._buffer = b""
-            if len(data) < 3 and b"\xef\xbb\xbf".startswith(data):
-                self._buffer = data  # may be the start of a byte order mark
-                return []
-            self._first = False
-            if data.startswith(b"\xef\xbb\xbf"):
-                data = data[3:]
+        if self._first:
+            data = self._without_mark(data)
         if self._skip_lf and data:
             self._skip_lf = False
             if data[:1] == b"\n":
                 data = data[1:]
-        buffer = self._buffer + data
-        if buffer[-1:] == b"\r":
+        if b"\n" not in data and b"\r" not in data:
+            self._hold(data)
+            return []
+        if data[-1:] == b"\r":
             self._skip_lf = True  # the line ends here; its LF, if any, comes with the next read
-        lines = buffer.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-        self._buffer = lines.pop()
+        lines = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        if self._pending:
+            self._pending.append(lines[0])
+            lines[0] = b"".join(self._pending)
+            self._pending.clear()
+        rest = lines.pop()
         out: list[bytes] = []
         for line in lines:
             self._line(line, out)
-        if len(self._buffer) + sum(map(len, self._data)) > MAX_EVENT:
-            raise EventTooLarge(f"one event is larger than {MAX_EVENT} bytes")
+        self._size = sum(map(len, self._data))
+        self._hold(rest)
         return out
+
+    def _without_mark(self, data: bytes) -> bytes:
+        """The start of the stream without its byte order mark; b"" while it can't be told."""
+        data = b"".join(self._pending) + data
+        self._pending.clear()
+        self._size = 0
+        if len(data) < 3 and _MARK.startswith(data):
+            if data:
+                self._pending.append(data)
+            return b""
+        self._first = False
+        return data.removeprefix(_MARK)
+
+    def _hold(self, data: bytes) -> None:
+        """Keeps the beginning of a line. Joined once, when the line is whole."""
+        if data and not self._first:
+            self._pending.append(data)
+            self._size += len(data)
+        if self._size > MAX_EVENT:
+            raise EventTooLarge(f"one event is larger than {MAX_EVENT} bytes")
 
     def _line(self, line: bytes, out: list[bytes]) -> None:
         if not line:
@@ -89,8 +112,8 @@ class Splitter:
         The standard drops it. Some servers close right after their last line, so the caller decides.
         """
         out: list[bytes] = []
-        if self._buffer:
-            self._line(self._buffer, out)
-            self._buffer = b""
+        if self._pending:
+            self._line(b"".join(self._pending), out)
+            self._pending.clear()
         self._line(b"", out)
         return out[0] if out else None

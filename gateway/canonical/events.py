@@ -10,7 +10,7 @@ never changed after they were handed on: a filter that alters one makes a new on
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from gateway.canonical.content import Extra, Opaque, Part, Refusal, Text, Thinking, ToolCall
@@ -152,28 +152,55 @@ def merge_extra(into: Extra | None, more: Extra | None) -> Extra | None:
 
 def join_logprobs(a: Any, b: Any) -> Any:
     """Two stretches of token probabilities, one after the other: lists of tokens, or objects that hold such lists."""
-    if a is None or b is None:
-        return b if a is None else a
-    if isinstance(a, list) and isinstance(b, list):
-        return a + b
-    if isinstance(a, dict) and isinstance(b, dict):
-        return {k: join_logprobs(a.get(k), b.get(k)) for k in a | b}
-    return b
+    return _join_all([a, b])
+
+
+def _join_all(stretches: list[Any]) -> Any:
+    """`join_logprobs` over many stretches at once, in linear time."""
+    stretches = [s for s in stretches if s is not None]
+    if len(stretches) < 2:
+        return stretches[0] if stretches else None
+    if all(isinstance(s, list) for s in stretches):
+        return [token for s in stretches for token in s]
+    if all(isinstance(s, dict) for s in stretches):
+        keys = dict.fromkeys(k for s in stretches for k in s)
+        return {k: _join_all([s.get(k) for s in stretches]) for k in keys}
+    return stretches[-1]
 
 
 class Folder:
-    """Builds an `Answer` out of events, as they come. `fault` holds the first Fault; `ended` is True after End."""
+    """Builds an `Answer` out of events, as they come. `fault` holds the first Fault; `ended` is True after End.
 
-    __slots__ = ("_open", "answer", "ended", "fault")
+    Pieces of text are joined when the answer is looked at, so that an answer of many deltas costs linear time."""
+
+    __slots__ = ("_answer", "_logprobs", "_open", "_pieces", "ended", "fault")
 
     def __init__(self) -> None:
-        self.answer = Answer()
+        self._answer = Answer()
         self.fault: Fault | None = None
         self.ended = False
         self._open: dict[tuple[int, int], Any] = {}
+        self._pieces: dict[tuple[int, int], list[str]] = {}
+        self._logprobs: dict[int, list[Any]] = {}
+
+    @property
+    def answer(self) -> Answer:
+        """The answer so far."""
+        for key, pieces in self._pieces.items():
+            if len(pieces) > 1:
+                pieces[:] = ["".join(pieces)]
+            part = self._open[key]
+            if isinstance(part, ToolCall):
+                part.arguments = pieces[0]
+            else:
+                part.text = pieces[0]
+        for index, stretches in self._logprobs.items():
+            stretches[:] = [_join_all(stretches)]
+            self._choice(index).logprobs = stretches[0]
+        return self._answer
 
     def feed(self, events: Iterable[Event]) -> None:
-        answer = self.answer
+        answer = self._answer
         for e in events:
             kind = type(e)
             if kind is PartDelta:
@@ -189,7 +216,8 @@ class Folder:
                 choice = self._choice(e.choice)
                 choice.finish = e.finish
                 choice.stop_sequence = e.stop_sequence
-                choice.logprobs = join_logprobs(choice.logprobs, e.logprobs)
+                if e.logprobs is not None:
+                    self._logprobs.setdefault(e.choice, []).append(e.logprobs)
                 self._keep(choice, e.extra)
             elif isinstance(e, Usage):
                 own, top = _split_extra(e.extra, ".usage")
@@ -205,7 +233,7 @@ class Folder:
                 self.fault = e
 
     def _choice(self, index: int) -> Choice:
-        choices = self.answer.choices
+        choices = self._answer.choices
         while len(choices) <= index:
             choices.append(Choice())
         return choices[index]
@@ -213,7 +241,7 @@ class Folder:
     def _keep(self, choice: Choice, extra: Extra | None) -> None:
         if extra:
             top, inner = _split_extra(extra, "")
-            self.answer.extra = merge_extra(self.answer.extra, top)
+            self._answer.extra = merge_extra(self._answer.extra, top)
             choice.extra = merge_extra(choice.extra, inner)
 
     def _start(self, e: PartStart) -> None:
@@ -228,7 +256,7 @@ class Folder:
             part = ToolCall(e.id, e.name, "", e.tool_kind)
         else:
             assert e.opaque is not None
-            part = e.opaque
+            part = replace(e.opaque)
         choice = self._choice(e.choice)
         choice.parts.append(part)
         self._open[(e.choice, e.part)] = part
@@ -237,11 +265,15 @@ class Folder:
             self._keep(choice, rest)
 
     def _delta(self, e: PartDelta) -> None:
-        part = self._open[(e.choice, e.part)]
-        if e.arguments:
-            part.arguments += e.arguments
-        elif e.text:
-            part.text += e.text
+        key = (e.choice, e.part)
+        part = self._open[key]
+        piece = e.arguments or e.text
+        if piece:
+            pieces = self._pieces.get(key)
+            if pieces is None:
+                self._pieces[key] = [piece]
+            else:
+                pieces.append(piece)
         if e.signature is not None:
             part.signature = e.signature
         if e.annotations:
@@ -252,7 +284,8 @@ class Folder:
             part.summary = (part.summary or []) + e.summary
         if e.logprobs is not None or e.extra:
             choice = self._choice(e.choice)
-            choice.logprobs = join_logprobs(choice.logprobs, e.logprobs)
+            if e.logprobs is not None:
+                self._logprobs.setdefault(e.choice, []).append(e.logprobs)
             if e.extra:
                 own, rest = _part_extra(e.extra)
                 part.extra = merge_extra(part.extra, own)
