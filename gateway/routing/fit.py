@@ -9,6 +9,7 @@ it dropped.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 
 from gateway.canonical.facts import Facts
 from gateway.canonical.needs import MediaNeed, Needs
@@ -91,19 +92,18 @@ def _media(needs: Needs, c: Candidate, out: list[Lack]) -> None:
             out.append(_need(c, modality, _unknown(modality, f"takes {modality}"), _paths(media)))
 
 
-_FACTS = {m: (f"{m}_formats", f"{m}_limit") for m in ("image", "audio", "video")}
+_FACTS = {m: attrgetter(m, f"{m}_formats", f"{m}_limit") for m in ("image", "audio", "video")}
 
 
 def _all_taken(needs: Needs, f: Facts) -> bool:
     """Whether it is plain at a glance that all media are taken; False = look closer."""
     media = needs.media
     for m in media:
-        modality = m.modality
-        if modality not in _FACTS or not getattr(f, modality) or m.form == "url" or m.form == "file_id":
+        facts = _FACTS.get(m.modality)
+        if facts is None or m.form == "url" or m.form == "file_id":
             return False
-        formats, limit = _FACTS[modality]
-        known, most = getattr(f, formats), getattr(f, limit)
-        if (known is not None and m.mime and m.mime not in known) or (most is not None and len(media) > most):
+        taken, known, most = facts(f)
+        if not taken or (known is not None and m.mime not in known) or (most is not None and len(media) > most):
             return False
     return True
 
@@ -192,8 +192,8 @@ def estimate(needs: Needs) -> tuple[int, int]:
     (https://ai.google.dev/gemma/docs/core), the hungriest that are served here. low: six bytes a token is more than
     any usual text gives."""
     high = 64 + needs.text_size + needs.tools_size + 16 * needs.messages
-    for m in needs.media:
-        high += _bound(m)
+    if needs.media:
+        high += sum(map(_bound, needs.media))
     return needs.text_size // 6, high
 
 

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gateway.canonical.needs import Needs
+from gateway.canonical.requests import Options
 from gateway.errors import GatewayError
 from gateway.routing.candidate import Candidate, Lack, Verdict
 from gateway.routing.fit import context_lack, estimate, lacks, privacy_lacks
 from gateway.routing.order import order
 from gateway.routing.refusal import refuse
-from gateway.routing.rules import ANYONE, DEFAULT_RULES, SELECTABLE, Rule, matching, unmet, unmet_wishes
+from gateway.routing.rules import ANYONE, DEFAULT_RULES, SELECTABLE, Rule, Selector, matching, unmet, unmet_wishes
 
 
 @dataclass(slots=True)
@@ -55,10 +56,15 @@ def decide(
     the monotonic clock. `tokens`: the prompt's length where a server counted it; else it is estimated."""
     options = needs.options
     matched = matching(policy.rules, needs, model, dialect, options, candidates) if policy.rules else []
-    demanding = [r for r in matched if r.require is not ANYONE and r.require != ANYONE]
+    base = matched
+    demanding: list[Rule] = []
+    if matched:
+        if options.require:
+            base = matching(policy.rules, needs, model, dialect, _NO_OPTIONS, candidates)
+        demanding = [r for r in base if r.require is not ANYONE and r.require != ANYONE]
     low, high = estimate(needs) if tokens is None else (tokens, tokens)
     verdicts: list[Verdict] = []
-    fitting: list[Verdict] = []
+    pool: list[Verdict] = []
     for c in candidates:
         found = lacks(needs, c)
         if not c.local:
@@ -68,27 +74,31 @@ def decide(
         context = c.facts.context
         if context is not None and low > context:
             found += filter(None, (context_lack(low, c),))
-        if demanding or options.require:
-            _rule_lacks(demanding, options.require, c, found)
+        if demanding:
+            found += _rule_lacks(demanding, c)
         verdict = Verdict(c, found)
         verdicts.append(verdict)
         if not found:
-            fitting.append(verdict)
+            pool.append(verdict)
+        if options.require:
+            found += _wish_lacks(options.require, c)
+            found += _rule_lacks([r for r in matched if r not in base], c)
     text_only = not needs.modalities
     if auto and policy.auto_hosted:
-        fitting = _home_first(fitting, text_only)
-    usable = _states(verdicts, now)
+        pool = _home_first(pool, text_only)
+    usable = _usable(verdicts, pool, now)
     ready: list[Candidate] = []
     busy: list[Candidate] = []
     if usable:
-        prefer = next((r.prefer for r in matched if r.prefer), ())
+        prefer = _first_prefer(matched) if matched else ()
         wishes = options.prefer
         ready, busy = order(usable, auto=auto, text_only=text_only, wishes=wishes, prefer=prefer, affinity=affinity)
         if busy:
-            _say_busy(fitting, busy)
-    return Decision(ready, busy, verdicts, [r.path for r in matched], (low, high))
+            _say_busy(pool, busy)
+    return Decision(ready, busy, verdicts, [r.path for r in matched] if matched else [], (low, high))
 
 
+_NO_OPTIONS = Options()
 _HOSTED_OFF = Lack(
     "rule",
     "hosted",
@@ -98,25 +108,41 @@ _HOSTED_OFF = Lack(
 _HOME_FITS = Lack("rule", "hosted", "auto uses a hosted server only when no local one fits", "name the model")
 
 
-def _rule_lacks(rules: list[Rule], require: Mapping[str, Sequence[str]], c: Candidate, out: list[Lack]) -> None:
+def _first_prefer(rules: list[Rule]) -> tuple[Selector, ...]:
     for rule in rules:
-        path = rule.path or "a route"
-        out += [Lack("rule", m.partition(":")[0], f"{path} requires {m}") for m in unmet(rule, c)]
-    for name in unmet_wishes(require, c) if require else ():
+        if rule.prefer:
+            return rule.prefer
+    return ()
+
+
+def _rule_lacks(rules: list[Rule], c: Candidate) -> list[Lack]:
+    return [
+        Lack("rule", missing.partition(":")[0], f"{rule.path or 'a route'} requires {missing}")
+        for rule in rules
+        for missing in unmet(rule, c)
+    ]
+
+
+def _wish_lacks(require: Mapping[str, Sequence[str]], c: Candidate) -> list[Lack]:
+    """What of the request's own `require` the target is not. Like a rule that holds only because the request requires
+    something, this must not make another target usable: it narrows what would be used without it."""
+    out = []
+    for name in unmet_wishes(require, c):
         wanted = " or ".join(require[name])[:80] or "none at all"
-        reason = f"the request requires {name[:40]}: {wanted}"
         hint = "" if name in SELECTABLE else f"what can be required: {', '.join(SELECTABLE)}"
-        out.append(Lack("rule", name[:40], reason, hint))
+        out.append(Lack("rule", name[:40], f"the request requires {name[:40]}: {wanted}", hint))
+    return out
 
 
-def _home_first(fitting: list[Verdict], text_only: bool) -> list[Verdict]:
-    """Without the hosted ones if a local one fits, be it busy or down. For text a fixture does not count."""
-    if not any(v.candidate.local and not (text_only and v.candidate.facts.fixture) for v in fitting):
-        return fitting
-    for v in fitting:
+def _home_first(pool: list[Verdict], text_only: bool) -> list[Verdict]:
+    """Without the hosted ones if a local one fits, be it busy or down, or not what the request would like (which must
+    not open the door). For text a fixture does not count."""
+    if not any(v.candidate.local and not (text_only and v.candidate.facts.fixture) for v in pool):
+        return pool
+    for v in pool:
         if not v.candidate.local:
             v.lacks.append(_HOME_FITS)
-    return [v for v in fitting if v.candidate.local]
+    return [v for v in pool if v.candidate.local]
 
 
 _STATES = {
@@ -127,40 +153,41 @@ _STATES = {
 }
 
 
-def _states(verdicts: list[Verdict], now: float) -> list[Candidate]:
-    """Those that fit and can be sent to; says of all others in which state they are. The last one is never ejected: if
-    all that fit and are up rest after faults, the one that is back soonest is used anyway."""
+def _usable(verdicts: list[Verdict], pool: list[Verdict], now: float) -> list[Candidate]:
+    """Those that lack nothing and can be sent to; says of all others in which state they are.
+
+    `pool` = those that fit whatever the request itself requires. The last of them is never ejected: if all that are up
+    rest after faults, the one that is back soonest is used anyway. A request that requires another one must wait: what
+    it requires only ever narrows."""
     usable: list[Candidate] = []
-    resting: list[Verdict] = []
+    resting = False
     for v in verdicts:
         c = v.candidate
         state = c.state
-        if state not in ("ready", "cold"):
+        if state != "ready" and state != "cold":
             reason, hint = _STATES[state]
             v.lacks.append(Lack("state", state, reason, hint))
         elif c.ejected_until > now:
-            resting.append(v)
+            resting = True
         elif not v.lacks:
             usable.append(c)
-    if resting:
-        spared = None
-        if not usable:
-            spared = min(
-                (v for v in resting if not v.lacks),
-                key=lambda v: (v.candidate.ejected_until, v.candidate.target.label),
-                default=None,
-            )
-        for v in resting:
-            if v is spared:
-                usable.append(v.candidate)
-            else:
-                v.lacks.append(Lack("state", "ejected", "failed several times in a row and is given a rest", "wait"))
+    if not resting:
+        return usable
+    up = [v for v in pool if v.candidate.state in ("ready", "cold")]
+    spared = None
+    if up and all(v.candidate.ejected_until > now for v in up):
+        spared = min(up, key=lambda v: (v.candidate.ejected_until, v.candidate.target.label))
+        if not spared.lacks:
+            usable.append(spared.candidate)
+    for v in verdicts:
+        if v.candidate.ejected_until > now and v.candidate.state in ("ready", "cold") and v is not spared:
+            v.lacks.append(Lack("state", "ejected", "failed several times in a row and is given a rest", "wait"))
     return usable
 
 
-def _say_busy(fitting: list[Verdict], busy: list[Candidate]) -> None:
+def _say_busy(pool: list[Verdict], busy: list[Candidate]) -> None:
     waited_for = set(map(id, busy))
-    for v in fitting:
+    for v in pool:
         c = v.candidate
         if id(c) in waited_for:
             v.lacks.append(Lack("busy", "slot", f"works on {c.in_flight} of {c.limit} requests, {c.queued} wait"))

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.routing.candidate import Candidate
+from gateway.routing.order import at_limit, order
+from gateway.routing.rules import Selector
+
+from .fleet import candidates, target
+
+
+def names(found: list[Candidate]) -> list[str]:
+    return [c.target.backend for c in found]
+
+
+def ready(*fleet: Candidate, auto: bool = False, **about: Any) -> list[str]:
+    return names(order(fleet, auto=auto, **about)[0])
+
+
+def test_least_work_per_weight() -> None:
+    a = target("a", in_flight=2, limit=9)
+    b = target("b", in_flight=3, limit=9, weight=4.0)
+    c = target("c", in_flight=1, limit=9)
+    assert ready(a, b, c) == ["b", "c", "a"]
+
+
+def test_a_weight_of_nothing_comes_last() -> None:
+    assert ready(target("a", weight=0.0), target("b", in_flight=3)) == ["b", "a"]
+
+
+def test_ties_are_stable_and_spread() -> None:
+    fleet = [target(f"t{i}") for i in range(4)]
+    first = Counter(ready(*fleet, affinity=f"session-{i}")[0] for i in range(2000))
+    assert sorted(first) == ["t0", "t1", "t2", "t3"]
+    assert all(400 < n < 600 for n in first.values())
+
+
+def test_a_target_that_leaves_moves_only_its_own() -> None:
+    fleet = [target(f"t{i}") for i in range(4)]
+    for i in range(100):
+        before = ready(*fleet, affinity=str(i))
+        after = ready(*fleet[:3], affinity=str(i))
+        assert after == [n for n in before if n != "t3"]
+
+
+def test_the_hash_never_changes() -> None:
+    """Another answer here would move every session when a replica is upgraded."""
+    fleet = [target(f"t{i}") for i in range(4)]
+    assert ready(*fleet, affinity="a session") == ["t1", "t0", "t3", "t2"]
+
+
+def test_prefer_and_spill_over() -> None:
+    ears, gpu, mac = target("ears"), target("gpu", "vllm"), target("mac", "mlx_vlm")
+    prefer = (Selector(kind=("vllm",)), Selector(kind=("llamacpp",)))
+    assert ready(ears, gpu, mac, prefer=prefer) == ["gpu", "ears", "mac"]
+    gpu.in_flight = 3
+    assert ready(ears, gpu, mac, prefer=prefer) == ["gpu", "ears", "mac"]
+    gpu.in_flight = 4
+    free, busy = order([ears, gpu, mac], auto=False, prefer=prefer)
+    assert (names(free), names(busy)) == (["ears", "mac"], ["gpu"])
+
+
+def test_the_requests_wish_stands_above_the_rules() -> None:
+    a, b, c = target("a", "vllm"), target("b"), target("c", "vllm", variant="e2b")
+    prefer = (Selector(kind=("vllm",)),)
+    assert ready(a, b, c, prefer=prefer, wishes=[{"backend": ["b"]}])[0] == "b"
+    assert ready(b, c, a, prefer=prefer, wishes=[{"local": ["true"]}, {"backend": ["b"]}])[2] == "b"
+    assert ready(a, b, c, prefer=prefer, wishes=[{"variant": ["e2b"]}, {"backend": ["b"]}]) == ["c", "b", "a"]
+
+
+def test_cold_comes_after_ready() -> None:
+    assert ready(target("a", state="cold"), target("b", in_flight=3)) == ["b", "a"]
+
+
+def test_one_model_does_not_ask_about_tiers_or_houses() -> None:
+    far = target("far", local=False, tier=5)
+    near = target("near", in_flight=1)
+    assert ready(far, near) == ["far", "near"]
+
+
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [
+        (target("a", tier=9), target("b", local=False)),
+        (target("a", "vllm", tier=9), target("b", size=31.0)),
+        (target("a", tier=0, size=2.0), target("b", tier=1, size=31.0)),
+        (target("a", size=31.0, in_flight=3), target("b", size=2.0)),
+        (target("a", size=2.0), target("b")),
+        (target("a", size=2.0), target("b", size=2.0, in_flight=1)),
+        (target("a", state="ready"), target("b", state="cold", size=31.0)),
+    ],
+)
+def test_auto(better: Candidate, worse: Candidate) -> None:
+    prefer = (Selector(kind=("vllm",)),)
+    assert ready(worse, better, auto=True, prefer=prefer) == ["a", "b"]
+    assert ready(better, worse, auto=True, prefer=prefer) == ["a", "b"]
+
+
+@pytest.mark.parametrize("auto", [True, False])
+def test_a_fixture_is_last_for_text_only(auto: bool) -> None:
+    fixture, real = target("fixture", fixture=True, size=99.0), target("real", in_flight=3, state="cold")
+    assert ready(fixture, real, auto=auto) == ["real", "fixture"]
+    assert ready(fixture, real, auto=auto, text_only=False) == ["fixture", "real"]
+
+
+def test_where_to_wait() -> None:
+    full = target("full", limit=1, in_flight=1, queued=2, queue_limit=2)
+    slow = target("slow", limit=1, in_flight=1, queued=1)
+    wide = target("wide", limit=4, in_flight=4, queued=2)
+    free, busy = order([full, slow, wide], auto=False)
+    assert free == []
+    assert names(busy) == ["wide", "slow", "full"]
+
+
+def test_who_has_a_queue_is_at_the_limit() -> None:
+    assert at_limit(target("a", limit=2, in_flight=1, queued=1))
+    assert not at_limit(target("a", limit=2, in_flight=1))
+    assert order([target("a", limit=0)], auto=False)[0] == []
+
+
+@given(candidates(), st.booleans(), st.booleans(), st.text(max_size=4), st.randoms(use_true_random=False))
+def test_nobody_is_lost_and_the_given_order_does_not_matter(
+    fleet: list[Candidate], auto: bool, text_only: bool, affinity: str, chance: Any
+) -> None:
+    free, busy = order(fleet, auto=auto, text_only=text_only, affinity=affinity)
+    assert sorted(names(free + busy)) == sorted(names(fleet))
+    assert not any(map(at_limit, free)) and all(map(at_limit, busy))
+    mixed = list(fleet)
+    chance.shuffle(mixed)
+    assert order(mixed, auto=auto, text_only=text_only, affinity=affinity) == (free, busy)
