@@ -71,6 +71,8 @@ def read_url(value: object) -> str:
         raise ValueError("is not a valid URL: look at its host and port") from None
     if parts.scheme.lower() not in ("http", "https"):
         raise ValueError("must begin with http:// or https://")
+    if port == 0:
+        raise ValueError("must not have port 0")
     if "@" in parts.netloc:
         raise ValueError("must not carry a user name or password: write api_key_env")
     if "?" in value or "#" in value:
@@ -102,7 +104,7 @@ def is_local(url: str) -> bool:
     if address is not None:
         return any(address in network for network in _HOME)
     name = host.rstrip(".")
-    if name in ("localhost", "host.docker.internal") or name.endswith((".local", ".localhost")):
+    if name in ("localhost", "host.docker.internal") or name.endswith(".local"):
         return True
     return bool(host) and "." not in host
 

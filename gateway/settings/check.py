@@ -63,7 +63,7 @@ class Check:
     def section(self, where: Where, cls: type[S], raw: object, **derived: object) -> S | None:
         """The mapping there as a `cls`; `derived` are the attributes that are not the file's to say."""
         if not isinstance(raw, dict):
-            self.problem(where, f"must be a mapping of {', '.join(cls.keys())}")
+            self.problem(where, f"must be a mapping of {', '.join(cls.key_names())}")
             return None
         told = {k: v for k, v in raw.items() if k not in cls.derived}
         for key in raw.keys() & cls.derived:
@@ -80,7 +80,7 @@ class Check:
         if key.lower() in _IN_THE_FILE and "api_key_env" in cls.model_fields:
             self.problem(where, "a secret may not stand in this file: write api_key_env: NAME, or api_key_file: PATH")
         else:
-            self.problem(where, f"unknown key {quoted(key)} {choices(key, cls.keys())}")
+            self.problem(where, f"unknown key {quoted(key)} {choices(key, cls.key_names())}")
 
     def _complain(self, where: Where, cls: type[Section], item: dict[str, Any]) -> None:
         """One complaint of pydantic in our words. Values are shown only by our own readers, which know what is safe."""
@@ -96,7 +96,7 @@ class Check:
         elif kind == "value_error":
             self.problem(place, str(item["ctx"]["error"]))
         elif kind == "model_type":
-            self.problem(place, f"must be a mapping of {', '.join(_section_at(cls, loc).keys())}")
+            self.problem(place, f"must be a mapping of {', '.join(_section_at(cls, loc).key_names())}")
         elif kind in ("dict_type", "mapping_type"):
             self.problem(place, "must be a mapping")
         elif kind == "too_short":

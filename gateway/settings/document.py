@@ -143,10 +143,10 @@ class _Builder:
             if key_node.tag == _MERGE:
                 merged += value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]
                 continue
-            if not isinstance(key_node, yaml.ScalarNode) or not _is_text(key_node.value):
+            key = _text(key_node.value) if isinstance(key_node, yaml.ScalarNode) else None
+            if key is None:
                 self.document.problem(where, "a key must be plain text", line)
                 continue
-            key = key_node.value
             place = (*where, key)
             if key in own:
                 self.document.problem(place, f"stands twice (first on line {self.document.lines[place]})", line)
@@ -166,10 +166,10 @@ class _Builder:
         text: str = node.value
         try:
             if node.tag == _TAG + "str":
-                if not _is_text(text):
+                whole = _text(text)
+                if whole is None:
                     self.document.problem(where, "holds a character that is none (a lone surrogate)")
-                    return None
-                return text
+                return whole
             if node.tag == _TAG + "null":
                 return None
             if node.tag == _TAG + "bool":
@@ -198,5 +198,11 @@ def _float(text: str) -> float:
     return float(text)
 
 
-def _is_text(text: str) -> bool:
-    return not any("\ud800" <= c <= "\udfff" for c in text)
+def _text(text: str) -> str | None:
+    """JSON writes what is beyond 16 bits as two escapes, which YAML does not join. None if one of a pair is missing."""
+    if not any("\ud800" <= c <= "\udfff" for c in text):
+        return text
+    try:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    except UnicodeDecodeError:
+        return None

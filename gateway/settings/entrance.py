@@ -46,8 +46,8 @@ def read_listen(check: Check, raw: Any) -> tuple[Address, ...]:
 
 
 def read_admin(check: Check, raw: Any, listen: tuple[Address, ...]) -> AdminSettings:
-    admin = check.mapping(("admin",), raw, AdminSettings.keys())
-    for key in admin.keys() - set(AdminSettings.keys()):
+    admin = check.mapping(("admin",), raw, AdminSettings.key_names())
+    for key in admin.keys() - set(AdminSettings.key_names()):
         check.unknown_key(("admin", key), key, AdminSettings)
     if admin.get("listen") is None:
         return AdminSettings()

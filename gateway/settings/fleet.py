@@ -50,7 +50,7 @@ def read_backends(check: Check, raw: object, timeouts: Timeouts) -> dict[str, Ba
 
 def _backend(check: Check, where: Where, name: str, value: Any, timeouts: Timeouts) -> BackendSettings | None:
     if not isinstance(value, dict):
-        check.problem(where, f"must be a URL, or a mapping of {', '.join(BackendSettings.keys())}")
+        check.problem(where, f"must be a URL, or a mapping of {', '.join(BackendSettings.key_names())}")
         return None
     told: dict[str, Any] = {k: v for k, v in value.items() if v is not None}
     before = len(check.problems)

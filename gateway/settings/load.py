@@ -129,7 +129,7 @@ def _privacy(check: Check, raw: Any) -> dict[str, str]:
 
 def _media(check: Check, raw: Any) -> MediaSettings:
     """`remote: {allow: [...]}` is the mode `allow` with its hosts."""
-    media = dict(check.mapping(("media",), raw, MediaSettings.keys()))
+    media = dict(check.mapping(("media",), raw, MediaSettings.key_names()))
     where = ("media", "remote")
     remote = media.pop("remote", None)
     mode: str | None = "guarded"
@@ -156,7 +156,7 @@ def _read_remote(value: object) -> str:
 
 
 def _auto(check: Check, raw: Any, backend_names: list[str]) -> AutoSettings:
-    auto = dict(check.mapping(("auto",), raw, AutoSettings.keys()))
+    auto = dict(check.mapping(("auto",), raw, AutoSettings.key_names()))
     prefer = read_prefer(check, ("auto", "prefer"), auto.pop("prefer", None), backend_names)
     return check.section(("auto",), AutoSettings, {**auto, "prefer": prefer}) or AutoSettings()
 

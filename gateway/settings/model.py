@@ -30,6 +30,7 @@ from gateway.settings.values import (
     Word,
     one_of,
     read_alias,
+    read_entries,
     read_list,
 )
 
@@ -50,7 +51,7 @@ class Section(BaseModel):
         return {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
 
     @classmethod
-    def keys(cls) -> list[str]:
+    def key_names(cls) -> list[str]:
         """The keys that the file may have here."""
         return sorted(set(cls.model_fields) - cls.derived)
 
@@ -158,7 +159,7 @@ class ModelSettings(Section):
 
     name: str
     aliases: Annotated[tuple[Annotated[str, BeforeValidator(read_alias)], ...], BeforeValidator(read_list)] = ()
-    targets: Annotated[tuple[TargetSettings, ...], BeforeValidator(read_list), Field(min_length=1)]
+    targets: Annotated[tuple[TargetSettings, ...], BeforeValidator(read_entries), Field(min_length=1)]
     thinking: ThinkingConfig | None = None
     defaults: dict[str, Any] = Field(default_factory=dict)
 

@@ -28,6 +28,7 @@ from gateway.settings.values import (
     Word,
     Words,
     one_of,
+    read_entries,
     read_list,
     read_word,
 )
@@ -101,7 +102,7 @@ FactsKeys = _section_for(
 ThinkingKeys = _section_for(ThinkingConfig, _names(ThinkingConfig), {})
 MatchKeys = _section_for(Match, _names(Match), {"modality": _words_of(*MODALITIES), "kind": _KINDS, "model": Lines})
 SelectorKeys = _section_for(Selector, _names(Selector), {"kind": _KINDS, "model": Lines, "backend": Lines})
-_PREFER = Annotated[tuple[SelectorKeys, ...], BeforeValidator(read_list)]  # type: ignore[valid-type]
+_PREFER = Annotated[tuple[SelectorKeys, ...], BeforeValidator(read_entries)]  # type: ignore[valid-type]
 
 
 def said(section: Section) -> dict[str, Any]:

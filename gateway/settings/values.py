@@ -105,6 +105,11 @@ def read_list(value: object) -> tuple[object, ...]:
     return (value,)
 
 
+def read_entries(value: object) -> tuple[object, ...]:
+    """One mapping stands for a list of one."""
+    return (value,) if isinstance(value, dict) else read_list(value)
+
+
 def read_word(value: object) -> str:
     """A word that is compared with what servers and tables say: always in lower case."""
     return read_text(value).lower()
@@ -174,6 +179,8 @@ def _pick(valid: tuple[str, ...]) -> str:
 
 
 def read_path(value: object) -> Path:
+    if isinstance(value, Path):
+        return value
     text = read_text(value)
     if "\0" in text:
         raise ValueError("must be a path")
