@@ -103,7 +103,7 @@ async def bench(options: argparse.Namespace) -> tuple[Results, list[str]]:
         for name in options.targets:
             servers[name] = fleet.gateway(fake) if name == GATEWAY else fleet.relay(name, fake)
         notes = []
-        for name, server in servers.items():
+        for name, server in list(servers.items()):
             try:
                 seconds = await until_ready(server, chat_body("whole"))
                 _say(f"{name} (process {server.pid}) answers after {seconds:.1f} s")
@@ -111,7 +111,7 @@ async def bench(options: argparse.Namespace) -> tuple[Results, list[str]]:
                 if name != GATEWAY:
                     raise
                 notes.append(f"No gateway: {e}")
-        servers = {n: s for n, s in servers.items() if s.process.poll() is None}
+                del servers[name]
         run = Run(servers, size, options.only, options.budget or budget, begun)
         run.idle()
         for server in servers.values():
