@@ -1,0 +1,301 @@
+"""The only place where objects are built and joined, and the life of a serving process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import Request
+
+from gateway.dialects.openai import chat_codec, completion_codec, embedding_codec
+from gateway.engine.admission import Memory
+from gateway.engine.deadlines import Sweep
+from gateway.engine.dispatch import Dispatcher
+from gateway.engine.fleet import Deployment, Fleet, Server
+from gateway.engine.probe import Prober
+from gateway.engine.record import Recorder
+from gateway.engine.upstream import Upstream
+from gateway.observe import Log, Metrics
+from gateway.server.auth import Keys
+from gateway.server.explain import explain_body
+from gateway.server.front import Endpoint, Front
+from gateway.server.handlers import ModelEndpoint
+from gateway.server.routes import build_routes
+from gateway.settings import ConfigErrors, QuotaSettings, Settings, load
+
+
+class NotBuilt(Exception):
+    """The configuration asks for something that this version does not do. Better no start than a false promise."""
+
+
+def refuse_unbuilt(settings: Settings) -> None:
+    """Raises NotBuilt, naming every such key."""
+    asked = {
+        "auth.keys_file": settings.auth.mode == "keys_file",
+        "quotas": settings.quotas != QuotaSettings(),
+        "admin.listen": bool(settings.admin.listen),
+        "cors.origins": bool(settings.cors.origins),
+        "otel": settings.otel is not None,
+        "tls": settings.tls is not None,
+    }
+    names = [name for name, is_asked in asked.items() if is_asked]
+    if names:
+        raise NotBuilt(f"this version does not do: {', '.join(names)}; take it out of the configuration")
+
+
+class PortTaken(Exception):
+    """The address can't be listened at. `address` is what the configuration says."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(f"can't listen at {address}: {reason}")
+        self.address = address
+
+
+@dataclass(slots=True)
+class _View:
+    """One target for the gauges."""
+
+    backend: str
+    state: str
+    in_flight: int
+    queued: int
+    ejected: bool
+
+
+class Gateway:
+    """All objects of one process. `asgi` is the app to serve; `start` and `stop` frame its life."""
+
+    def __init__(self, settings: Settings, log: Log | None = None) -> None:
+        refuse_unbuilt(settings)
+        self.settings = settings
+        self.fleet = Fleet()
+        self.metrics = Metrics(self._views)
+        self.log = log or Log(level=settings.log.level)
+        self.recorder = Recorder(self.metrics, self.log)
+        t = settings.timeouts
+        self.sweep = Sweep(min(1.0, min(t.first_byte, t.idle, t.total, t.first_byte_unknown, t.client_body) / 4))
+        self.memory = Memory(settings.limits.memory)
+        self.keys = Keys(settings)
+        self.started = int(time.time())
+        self.front: Front
+        self.upstream: Upstream
+        self.prober: Prober
+        self.dispatcher: Dispatcher
+
+    async def start(self) -> None:
+        """Builds what needs the running loop, and looks at every server once, briefly."""
+        self.fleet.apply(self.settings)
+        self.upstream = Upstream()
+        self.prober = Prober(self.fleet, self._changed)
+        self.dispatcher = Dispatcher(self.fleet, self.upstream, self.prober, self.sweep, self.recorder, self.settings)
+        self.front = Front(self._endpoints(), self._routes(), self.recorder, lambda: self.keys)
+        self.metrics.configured(self.settings.digest)
+        self.sweep.start()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.settings.timeouts.probe * 2):
+                await self.prober.once()
+        self.prober.sync()
+
+    async def stop(self) -> None:
+        await self.prober.close()
+        await self.sweep.stop()
+        await self.upstream.close()
+
+    def reload(self, settings: Settings) -> None:
+        """Puts a validated configuration in force, as one snapshot: requests under way keep the old one."""
+        refuse_unbuilt(settings)
+        self.settings = settings
+        self.fleet.apply(settings)
+        self.dispatcher.configure(settings)
+        self.keys = Keys(settings)
+        self.memory.limit = settings.limits.memory
+        self.prober.sync()
+        self.metrics.configured(settings.digest)
+        self.metrics.reload("applied")
+        self.log.events.info("reloaded", digest=settings.digest)
+
+    async def asgi(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.front(scope, receive, send)
+
+    def _endpoints(self) -> dict[str, Endpoint]:
+        """The model endpoints: path -> who serves it."""
+        table = {
+            "/v1/chat/completions": ("chat", chat_codec),
+            "/v1/completions": ("completion", completion_codec),
+            "/v1/embeddings": ("embedding", embedding_codec),
+        }
+        out = {}
+        for path, (operation, codec) in table.items():
+            serve = ModelEndpoint("openai", codec, self.dispatcher, self.memory, self.sweep, lambda: self.settings)
+            out[path] = Endpoint(operation, "openai", serve)
+        return out
+
+    def _routes(self) -> Any:
+        async def explain(request: Request) -> dict[str, Any]:
+            return await explain_body(request, self.dispatcher, self.settings, self.memory, self.sweep)
+
+        return build_routes(self.fleet, self.metrics, explain, self.started, lambda: self.front.draining)
+
+    def _views(self) -> list[_View]:
+        now = time.monotonic()
+        return [_view(d, now) for d in self.fleet.deployments()] if hasattr(self.fleet, "settings") else []
+
+    def _changed(self, event: str, server: Server, words: str) -> None:
+        level = self.log.events.warning if event in ("mismatch", "drift") else self.log.events.info
+        level(event, backend=server.name, kind=server.kind, change=words)
+        if event == "drift":
+            self.metrics.drift(server.name)
+
+
+def _view(d: Deployment, now: float) -> _View:
+    c = d.candidate
+    return _View(c.target.backend, c.state, c.in_flight, c.queued, c.ejected_until > now)
+
+
+async def serve(
+    settings: Settings,
+    *,
+    config: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    ready: Callable[[str], None] | None = None,
+    stop: asyncio.Event | None = None,
+) -> int:
+    """Serves until SIGTERM, SIGINT or `stop`. `config` is watched: a changed file or SIGHUP reloads it with `env`.
+    `ready` is called with the base URL once the sockets listen. Raises PortTaken. Returns the exit code."""
+    sockets = [_listen(a.host, a.port) for a in settings.listen]
+    gateway = Gateway(settings)
+    await gateway.start()
+    server = _Server(
+        uvicorn.Config(
+            gateway.front,
+            interface="asgi3",
+            loop="none",
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=75,
+            h11_max_incomplete_event_size=64 * 1024,
+            limit_concurrency=None,
+        )
+    )
+    stop = stop or asyncio.Event()
+    reload_now = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    handled = _signals(loop, stop, reload_now)
+    tasks = [asyncio.create_task(server.serve(sockets=sockets), name="http server")]
+    if config is not None:
+        environment = dict(os.environ if env is None else env)
+        tasks.append(asyncio.create_task(_follow(gateway, config, environment, reload_now), name="config watch"))
+    try:
+        await server.wait_started(tasks[0])
+        if ready is not None:
+            host, port = sockets[0].getsockname()[:2]
+            ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+        waiter = asyncio.create_task(stop.wait(), name="stop")
+        await asyncio.wait([waiter, tasks[0]], return_when=asyncio.FIRST_COMPLETED)
+        waiter.cancel()
+        await _drain(gateway, server, settings.timeouts.drain)
+    finally:
+        for sig in handled:
+            loop.remove_signal_handler(sig)
+        for task in tasks[1:]:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await gateway.stop()
+        for sock in sockets:
+            sock.close()
+    return 0
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: the order of a stop is ours."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self._up.set()
+
+    async def wait_started(self, serving: asyncio.Task[Any]) -> None:
+        """Returns when the sockets are served, or when serving ended before."""
+        up = asyncio.create_task(self._up.wait(), name="start-up")
+        await asyncio.wait([up, serving], return_when=asyncio.FIRST_COMPLETED)
+        up.cancel()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        yield
+
+
+async def _drain(gateway: Gateway, server: _Server, limit: float) -> None:
+    """Not ready, still answering; then no new connections; what runs may finish within `limit` seconds."""
+    gateway.front.draining = True
+    server.should_exit = True
+    if gateway.front.active:
+        await asyncio.wait(gateway.front.active, timeout=limit)
+    server.force_exit = True
+
+
+def _signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event, reload_now: asyncio.Event) -> list[signal.Signals]:
+    handled = []
+    for sig, event in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (signal.SIGHUP, reload_now)):
+        with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):  # not in the main thread
+            loop.add_signal_handler(sig, event.set)
+            handled.append(sig)
+    return handled
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        sock.listen(2048)
+    except OSError as e:
+        sock.close()
+        raise PortTaken(f"{host}:{port}", e.strerror or type(e).__name__) from None
+    sock.setblocking(False)
+    return sock
+
+
+async def _follow(gateway: Gateway, config: Path, env: Mapping[str, str], now: asyncio.Event) -> None:
+    """Reloads when the file's content changes (looked at every second) or when `now` is set. A configuration with an
+    error leaves the old one in force."""
+    seen = _content(config)
+    while True:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(now.wait(), 1.0)
+        forced = now.is_set()
+        now.clear()
+        content = _content(config)
+        if content is None or (content == seen and not forced):
+            continue
+        seen = content
+        try:
+            gateway.reload(load(config, env))
+        except (ConfigErrors, NotBuilt) as e:
+            gateway.metrics.reload("rejected")
+            gateway.log.events.error("reload rejected, the old configuration stays", problems=str(e).splitlines())
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None  # between two steps of an editor's or a config map's replacement

@@ -1,0 +1,215 @@
+"""The command line. Exit codes: 0 done, 1 it did not work out, 2 the input or the configuration is wrong."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from gateway import __version__
+from gateway.settings import ConfigErrors, Settings, defaults, load
+
+SEARCH = ("gateway.yaml", "config/local.yaml")
+"""Where a configuration is looked for when none is named."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Runs one command; returns its exit code."""
+    args = list(argv)
+    if args[:1] == ["demo"]:
+        from gateway.demo.run import main as demo
+
+        return demo(args[1:])
+    if args[:1] == ["worker"]:
+        return _worker(args[1:])
+    parsed = _parser().parse_args(args)
+    try:
+        code: int = parsed.run(parsed)
+    except ConfigErrors as e:
+        print(e, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def _worker(args: list[str]) -> int:
+    if args[:1] != ["llamacpp"]:
+        print("usage: gateway worker llamacpp --model FILE --port PORT [...]", file=sys.stderr)
+        return 0 if args[:1] in (["-h"], ["--help"]) else 2
+    from gateway.worker.llamacpp import main as llamacpp
+
+    return llamacpp(args[1:])
+
+
+def _parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="gateway", description="A routing gateway for multimodal model fleets.")
+    p.add_argument("--version", action="version", version=__version__)
+    sub = p.add_subparsers(required=True, metavar="COMMAND")
+
+    serve = sub.add_parser("serve", help="serve the fleet of a configuration")
+    _config_arguments(serve)
+    serve.add_argument("--port", type=int, help="listen at this port instead")
+    serve.set_defaults(run=_serve)
+
+    check = sub.add_parser("check", help="read a configuration and say everything that is wrong with it")
+    _config_arguments(check)
+    check.add_argument("--json", action="store_true", help="as JSON")
+    check.set_defaults(run=_check)
+
+    explain = sub.add_parser("explain", help="where a request would go, and why not elsewhere")
+    explain.add_argument("body", help="a chat completions request: a JSON file, or - for standard input")
+    explain.add_argument("--url", default=None, help="a running gateway (default http://127.0.0.1:4000)")
+    explain.add_argument("--config", "-c", type=Path, help="probe this configuration's servers instead")
+    explain.add_argument("--key-env", default="GATEWAY_API_KEY", help="the variable that holds the key")
+    explain.add_argument("--json", action="store_true", help="as JSON")
+    explain.set_defaults(run=_explain)
+
+    sub.add_parser("demo", help="an embedded fleet of real llama.cpp servers (see gateway demo --help)")
+    sub.add_parser("worker", help="one model server in the foreground (see gateway worker --help)")
+    return p
+
+
+def _config_arguments(p: argparse.ArgumentParser) -> None:
+    p.add_argument("file", nargs="?", type=Path, help="the configuration (default: ./gateway.yaml if it is there)")
+    p.add_argument("--config", "-c", type=Path, help="the same")
+
+
+def _config(args: argparse.Namespace) -> tuple[Settings, Path | None]:
+    path: Path | None = args.config or args.file
+    if path is None and os.environ.get("GATEWAY_CONFIG"):
+        path = Path(os.environ["GATEWAY_CONFIG"])
+    if path is None:
+        path = next((Path(p) for p in SEARCH if Path(p).is_file()), None)
+    if path is None:
+        return defaults(os.environ), None
+    return load(path, os.environ), path
+
+
+def _serve(args: argparse.Namespace) -> int:
+    from gateway.app import NotBuilt, PortTaken, serve
+
+    if args.port is not None:
+        os.environ["PORT"] = str(args.port)
+    settings, path = _config(args)
+    if not settings.backends:
+        print(
+            "gateway: no backends are configured: write gateway.yaml (see config/gateway.yaml), or try `gateway demo`",
+            file=sys.stderr,
+        )
+        return 2
+
+    def ready(url: str) -> None:
+        print(f"gateway: listening at {url}", file=sys.stderr, flush=True)
+
+    try:
+        return _run(serve(settings, config=path, ready=ready))
+    except NotBuilt as e:
+        print(f"gateway: {e}", file=sys.stderr)
+        return 2
+    except PortTaken as e:
+        print(f"gateway: {e}; set another one with PORT= or `listen:`", file=sys.stderr)
+        return 2
+
+
+def _run(main: Any) -> int:
+    try:
+        import uvloop
+    except ImportError:  # not on every platform; the standard loop does the same, a sixth slower
+        return int(asyncio.run(main))
+    return int(uvloop.run(main))
+
+
+def _check(args: argparse.Namespace) -> int:
+    try:
+        settings, path = _config(args)
+    except ConfigErrors as e:
+        if args.json:
+            problems = [{"path": p.path, "line": p.line, "message": p.message} for p in e.problems]
+            print(json.dumps({"ok": False, "problems": problems}, indent=2))
+            return 2
+        raise
+    if args.json:
+        print(json.dumps({"ok": True, "backends": list(settings.backends), "models": list(settings.models)}, indent=2))
+    else:
+        backends = ", ".join(settings.backends) or "none"
+        models = ", ".join(settings.models) or "none (every discovered model is served under its own name)"
+        print(f"{path or 'no file: the defaults'}: ok\n  backends: {backends}\n  models: {models}")
+    return 0
+
+
+def _explain(args: argparse.Namespace) -> int:
+    try:
+        text = sys.stdin.read() if args.body == "-" else Path(args.body).read_text(encoding="utf-8")
+        body = json.loads(text)
+    except OSError as e:
+        print(f"gateway explain: can't read {args.body}: {e.strerror}", file=sys.stderr)
+        return 2
+    except ValueError as e:
+        print(f"gateway explain: {args.body} is not JSON: {e}", file=sys.stderr)
+        return 2
+    if args.config is not None:
+        status, out = asyncio.run(_explain_here(load(args.config, os.environ), body))
+    else:
+        url = (args.url or "http://127.0.0.1:4000").rstrip("/")
+        try:
+            status, out = _explain_there(url, body, os.environ.get(args.key_env, ""))
+        except (httpx2.HTTPError, ValueError) as e:
+            print(f"gateway explain: no gateway answers at {url} ({type(e).__name__})", file=sys.stderr)
+            return 1
+    if args.json:
+        print(json.dumps(out, indent=2))
+    elif status != 200:
+        print(f"{status}: {out.get('error', {}).get('message', out)}")
+    else:
+        print(_told(out))
+    return 0 if status == 200 and out.get("chosen") else 1
+
+
+def _explain_there(url: str, body: Any, key: str) -> tuple[int, dict[str, Any]]:
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    reply = httpx2.post(f"{url}/v1/route/explain", json=body, headers=headers, timeout=60, trust_env=False)
+    return reply.status_code, reply.json()
+
+
+async def _explain_here(settings: Settings, body: Any) -> tuple[int, dict[str, Any]]:
+    """Without a running gateway: one is built, its servers are probed, and nothing listens."""
+    from gateway.app import Gateway
+
+    gateway = Gateway(settings)
+    await gateway.start()
+    try:
+        transport = httpx2.ASGITransport(app=gateway.asgi)
+        key = settings.auth.api_key
+        headers = {"authorization": f"Bearer {key.get_secret_value()}"} if key else {}
+        async with httpx2.AsyncClient(transport=transport, base_url="http://gateway") as client:
+            reply = await client.post("/v1/route/explain", json=body, headers=headers)
+            return reply.status_code, reply.json()
+    finally:
+        await gateway.stop()
+
+
+def _told(out: dict[str, Any]) -> str:
+    lines = [f"model     {out['model']}", f"goes to   {out['chosen'] or 'nowhere'}"]
+    if out["parts"]:
+        lines.append(f"parts     {', '.join(f'{i}={p}' for i, p in enumerate(out['parts']))}")
+    if out["dropped"]:
+        lines.append(f"dropped   {', '.join(out['dropped'])}")
+    if out["rules"]:
+        lines.append(f"rules     {', '.join(out['rules'])}")
+    for c in out["candidates"]:
+        reasons = "; ".join(
+            lack["reason"] + (f" ({lack['hint']})" if lack.get("hint") else "") for lack in c.get("lacks", [])
+        )
+        lines.append(f"  {c['target']:<32} {c['state']:<9} {reasons or 'fits'}")
+    if out.get("error"):
+        error = out["error"].get("error", out["error"])
+        lines.append(f"error     {error.get('code')}: {error.get('message')}")
+    return "\n".join(lines)

@@ -1,0 +1,104 @@
+"""Who may go now and who waits: a limit per target with a bounded, first-come queue.
+
+The full policy set (priorities, fairness between keys) has its place here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from types import TracebackType
+
+from gateway.errors import Overloaded
+from gateway.routing.candidate import Candidate
+
+
+class Gate:
+    """The door to one target. `candidate.in_flight` and `candidate.queued` are changed here and nowhere else."""
+
+    __slots__ = ("_waiting", "candidate")
+
+    def __init__(self, candidate: Candidate) -> None:
+        self.candidate = candidate
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    def try_enter(self) -> Slot | None:
+        """A slot if one is free and nobody waits for it."""
+        c = self.candidate
+        if c.in_flight >= c.limit or self._waiting:
+            return None
+        c.in_flight += 1
+        return Slot(self)
+
+    async def enter(self, timeout: float) -> Slot:
+        """Waits for a slot, at most `timeout` seconds. Raises Overloaded at once when the queue is full."""
+        slot = self.try_enter()
+        if slot is not None:
+            return slot
+        c = self.candidate
+        if c.queued >= c.queue_limit:
+            raise Overloaded("every target that fits is at its limit and its queue is full", retry_after=2.0)
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        c.queued += 1
+        try:
+            await asyncio.wait_for(turn, timeout)
+        except TimeoutError:
+            raise Overloaded(
+                f"every target that fits is at its limit; waited {timeout:g} s for a place", retry_after=5.0
+            ) from None
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._leave()  # the slot was handed over in the same moment: pass it on
+            raise
+        finally:
+            c.queued -= 1
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+        return Slot(self)
+
+    def _leave(self) -> None:
+        """Hands the slot to the first who waits, or frees it."""
+        c = self.candidate
+        while self._waiting and c.in_flight <= c.limit:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        c.in_flight -= 1
+
+
+class Slot:
+    """The right to have one request at a target. Given back exactly once, whatever happened in between."""
+
+    __slots__ = ("_gate",)
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate: Gate | None = gate
+
+    def __enter__(self) -> Slot:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        gate, self._gate = self._gate, None
+        if gate is not None:
+            gate._leave()
+
+
+class Memory:
+    """The octets of request bodies that may be held at once, over all requests."""
+
+    __slots__ = ("held", "limit")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.held = 0
+
+    def reserve(self, octets: int) -> None:
+        """Raises Overloaded when that would be too much."""
+        if self.held + octets > self.limit:
+            raise Overloaded("the gateway holds as many request bodies as it may; try again shortly", retry_after=1.0)
+        self.held += octets
+
+    def release(self, octets: int) -> None:
+        self.held -= octets

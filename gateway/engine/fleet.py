@@ -1,0 +1,281 @@
+"""The fleet: every server of the configuration, what is known about it, and which names lead to which targets.
+
+A `Server` is one configured backend. It has one candidate for each model that the configuration or its own listing
+names. The prober (engine/probe.py) calls `learn` and `live`; routing only reads.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from gateway.backends import Backend, Discovery, Model, load
+from gateway.canonical.facts import Facts, State, Target, changes, layer
+from gateway.canonical.requests import ThinkingConfig
+from gateway.engine.admission import Gate
+from gateway.engine.upstream import Address
+from gateway.errors import ModelNotFound
+from gateway.families import identify
+from gateway.routing.breaker import Breaker
+from gateway.routing.candidate import Candidate
+from gateway.settings import BackendSettings, Settings
+
+Notify = Callable[[str, "Server", str], None]
+"""(what happened, to which server, in words): for log and metrics."""
+
+
+@dataclass(slots=True)
+class Deployment:
+    """A candidate with what the engine keeps beside it. `wanted` = the model that the configuration asks for, "" = the
+    one that the server serves when it is first seen."""
+
+    candidate: Candidate
+    gate: Gate
+    breaker: Breaker
+    server: Server
+    wanted: str = ""
+    named: bool = False
+
+
+class Server:
+    """One backend of the configuration. `state` is the server's own; each deployment's state follows it."""
+
+    def __init__(self, settings: BackendSettings, backend: Backend | None) -> None:
+        self.settings = settings
+        self.backend = backend
+        self.address = _address(settings)
+        self.state: State = "unprobed"
+        self.detail = ""
+        self.version = ""
+        self.failures = 0
+        self.slow = False
+        self.next_facts = 0.0
+        self.deployments: dict[str, Deployment] = {}
+
+    @property
+    def name(self) -> str:
+        return self.settings.name
+
+    @property
+    def kind(self) -> str:
+        return self.backend.kind if self.backend is not None else "unknown"
+
+    def live(self, state: State, detail: str = "") -> None:
+        """Liveness changed. Deployments that were usable follow; a mismatch stays one until the next full probe."""
+        self.state, self.detail = state, detail
+        for d in self.deployments.values():
+            c = d.candidate
+            if state in ("ready", "cold"):
+                if c.state in ("down", "loading"):
+                    c.state, c.detail = "unprobed", "waiting for its facts"
+            elif c.state != "unprobed" or state != "down":
+                c.state, c.detail = state, detail
+
+    def learn(self, found: Discovery) -> list[str]:
+        """A full probe's result. Returns, in words, what changed since the last one."""
+        self.state, self.detail, self.version = found.state, found.detail, found.version
+        if found.state not in ("ready", "cold"):
+            self.live(found.state, found.detail)
+            return []
+        news: list[str] = []
+        listed = {m.id: m for m in found.models}
+        for d in list(self.deployments.values()):
+            model = _wanted_model(d, found.models)
+            if model is None:
+                self._mismatch(d, found.models)
+            else:
+                news += self._adopt(d, model)
+                listed.pop(model.id, None)
+        for model in listed.values():
+            d = self._deployment(model.id)
+            news += self._adopt(d, model)
+        return news
+
+    def want(self, model: str) -> Deployment:
+        """The deployment of a model that the configuration names ("" = whatever it serves)."""
+        d = self.deployments.get(model)
+        if d is None:
+            d = self._deployment(model)
+        d.wanted, d.named = model, True
+        return d
+
+    def _deployment(self, model: str) -> Deployment:
+        b = self.settings
+        backend = self.backend
+        limit = b.max_in_flight or (backend.slots if backend else 1)
+        c = Candidate(
+            Target(b.name, self.kind, model),
+            local=b.local,
+            tier=backend.tier if backend else 9,
+            limit=limit,
+            queue_limit=max(8, 2 * limit),
+            allow=frozenset(b.allow),
+            hints=backend.hints if backend else {},
+        )
+        c.facts = self._facts(Facts(), model)
+        d = Deployment(c, Gate(c), Breaker(), self, wanted=model)
+        self.deployments[model] = d
+        return d
+
+    def _facts(self, probed: Facts, *names: str) -> Facts:
+        assumed = self.backend.assumed if self.backend else Facts()
+        family = identify(*[n for n in names if n]) if any(names) else Facts()
+        return layer(("operator", self.settings.facts), ("probed", probed), ("family", family), ("assumed", assumed))
+
+    def _adopt(self, d: Deployment, model: Model) -> list[str]:
+        c = d.candidate
+        if c.target.model != model.id or c.target.kind != self.kind:
+            c.target = Target(self.name, self.kind, model.id)
+            self._file(d)
+        facts = self._facts(model.facts, model.id, model.root, *model.aliases)
+        news = []
+        if c.state not in ("unprobed", "down", "loading"):
+            news = [f"{c.target.label}: {n} {old!r} -> {new!r}" for n, (old, new) in changes(c.facts, facts).items()]
+        c.facts = facts
+        c.hints = self.backend.hints if self.backend else {}
+        c.tier = self.backend.tier if self.backend else 9
+        c.limit = self.settings.max_in_flight or facts.slots or (self.backend.slots if self.backend else 1)
+        c.queue_limit = max(8, 2 * c.limit)
+        c.state, c.detail = model.state, self.detail
+        return news
+
+    def _file(self, d: Deployment) -> None:
+        """Keeps `deployments` keyed by the model that each one is about now."""
+        for key, value in list(self.deployments.items()):
+            if value is d:
+                del self.deployments[key]
+        self.deployments[d.candidate.target.model] = d
+
+    def _mismatch(self, d: Deployment, models: list[Model]) -> None:
+        serves = ", ".join(m.id for m in models) or "nothing"
+        want = d.wanted or d.candidate.target.model
+        d.candidate.state = "mismatch"
+        d.candidate.detail = f"it now serves {serves}, not {want}; change the configuration or the server, then reload"
+
+
+def _wanted_model(d: Deployment, models: list[Model]) -> Model | None:
+    """The listed model that the deployment is about. One that the configuration left open takes the first that the
+    server is seen with, and stays with it."""
+    want = d.candidate.target.model or d.wanted
+    if not want:
+        return models[0] if models else None
+    for m in models:
+        if want == m.id or want in m.aliases or (m.root and want == m.root):
+            return m
+    return None
+
+
+def _address(settings: BackendSettings) -> Address:
+    headers = {}
+    if settings.api_key is not None:
+        headers["Authorization"] = f"Bearer {settings.api_key.get_secret_value()}"
+    return Address((settings.url or "").rstrip("/"), headers, settings.timeouts.connect)
+
+
+def is_pattern(alias: str) -> bool:
+    """Is this alias one for many names?"""
+    return "*" in alias or "?" in alias
+
+
+@dataclass(slots=True)
+class Name:
+    """What a public name leads to. `auto` = any model."""
+
+    public: str
+    deployments: list[Deployment]
+    auto: bool = False
+    aliases: list[str] = field(default_factory=list)
+    thinking: ThinkingConfig | None = None
+    defaults: dict[str, Any] = field(default_factory=dict)
+
+
+class Fleet:
+    """All servers, and the public names. `apply` takes a new configuration; servers that it leaves alone keep their
+    state."""
+
+    def __init__(self) -> None:
+        self.settings: Settings
+        self.servers: dict[str, Server] = {}
+        self._exact: dict[str, Name] = {}
+        self._globs: list[tuple[str, Name]] = []
+
+    def apply(self, settings: Settings) -> None:
+        old, self.servers = self.servers, {}
+        for name, b in settings.backends.items():
+            server = old.get(name)
+            if server is None or server.settings != b:
+                server = Server(b, load(b.kind) if b.kind else None)
+            self.servers[name] = server
+        self.settings = settings
+        for model in settings.models.values():
+            for t in model.targets:
+                d = self.servers[t.backend].want(t.model or "")
+                d.candidate.weight = t.weight
+        self.rename()
+
+    def rename(self) -> None:
+        """Builds the table of public names anew: after a new configuration, and when a probe found other models."""
+        exact: dict[str, Name] = {}
+        globs: list[tuple[str, Name]] = []
+        for model in self.settings.models.values():
+            targets = [self._target(t.backend, t.model or "") for t in model.targets]
+            name = Name(
+                model.name, targets, aliases=list(model.aliases), thinking=model.thinking, defaults=dict(model.defaults)
+            )
+            exact[model.name] = name
+            for alias in model.aliases:
+                if is_pattern(alias):
+                    # only * and ? are wild: agents send names such as claude-x[1m]
+                    globs.append((alias.replace("[", "[[]"), name))
+                else:
+                    exact[alias] = name
+        configured = set(exact)
+        for server in self.servers.values():
+            for d in server.deployments.values():
+                model_id = d.candidate.target.model
+                if not model_id or model_id in configured:
+                    continue
+                found = exact.setdefault(model_id, Name(model_id, []))
+                if d not in found.deployments:
+                    found.deployments.append(d)
+        exact["auto"] = Name("auto", [d for s in self.servers.values() for d in s.deployments.values()], auto=True)
+        self._exact, self._globs = exact, globs
+
+    def _target(self, backend: str, wanted: str) -> Deployment:
+        for d in self.servers[backend].deployments.values():
+            if d.named and d.wanted == wanted:
+                return d
+        return self.servers[backend].want(wanted)
+
+    def resolve(self, model: str) -> Name:
+        """What `model` leads to. Raises ModelNotFound with the nearest names."""
+        name = self._exact.get(model)
+        if name is not None:
+            return name
+        for pattern, name in self._globs:
+            if fnmatchcase(model, pattern):
+                return name
+        if self.settings.unknown_model != "error":
+            instead = self._exact.get(self.settings.unknown_model)
+            if instead is not None:
+                return instead
+        raise ModelNotFound(_not_found(model, self._exact), param="model")
+
+    def names(self) -> Iterable[Name]:
+        """Every public name once, `auto` last."""
+        seen = {id(n): n for n in self._exact.values()}
+        return sorted(seen.values(), key=lambda n: (n.auto, n.public))
+
+    def deployments(self) -> Iterable[Deployment]:
+        for server in self.servers.values():
+            yield from server.deployments.values()
+
+
+def _not_found(model: str, names: Iterable[str]) -> str:
+    shown = model if len(model) <= 60 and model.isprintable() else "that name"
+    choices = sorted(names)
+    near = difflib.get_close_matches(model[:256], choices, 3, 0.5) or choices[:8]
+    return f"there is no model {shown!r} here; the nearest names are: {', '.join(near)}"

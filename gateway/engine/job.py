@@ -1,0 +1,67 @@
+"""One request on its way through the engine, and what it leads back to."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from gateway.canonical.context import Context
+from gateway.canonical.needs import Needs
+from gateway.canonical.requests import Request
+from gateway.dialects import Encoder
+from gateway.engine.record import Record
+
+Header = tuple[bytes, bytes]
+
+
+class Outlet(Protocol):
+    """The way back to the client. `committed` = a status line is out."""
+
+    committed: bool
+
+    async def whole(self, status: int, headers: list[Header], body: bytes) -> None: ...
+    async def begin(self, headers: list[Header], media_type: str) -> None: ...
+    async def write(self, data: bytes) -> None: ...
+    async def end(self) -> None: ...
+    def abort(self) -> None: ...
+
+
+class ClientCodec(Protocol):
+    """What the engine needs of the client's dialect for one operation."""
+
+    def parse_request(self, body: dict[str, Any], header_options: str | None = None) -> Any: ...
+    def render_answer(self, answer: Any, request: Any) -> dict[str, Any]: ...
+    def encoder(self, request: Any, model: str) -> Encoder: ...
+
+
+@dataclass(slots=True)
+class Job:
+    """One request on its way through the engine. `phase` is where it was when the client left."""
+
+    context: Context
+    request: Request
+    codec: ClientCodec
+    outlet: Outlet
+    record: Record
+    model: str = ""
+    streamed: bool = False
+    needs: Needs = field(default_factory=Needs)
+    tokens: int = 0
+    """The prompt's likely length."""
+    encoder: Encoder | None = None
+    content: bool = False
+    phase: str = "before_first_byte"
+    progress: tuple[int, int] = (0, 0)
+    headers: list[Header] = field(default_factory=list)
+    timer: asyncio.TimerHandle | None = None
+    signs: asyncio.Task[None] | None = None
+
+    def quiet(self) -> None:
+        """No more life signs: there is content, or the end."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        if self.signs is not None:
+            self.signs.cancel()
+            self.signs = None

@@ -1,0 +1,101 @@
+"""What is kept of a request for its log line and the metrics: never a body, never a key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.canonical.events import Usage
+from gateway.canonical.facts import Target
+from gateway.observe import Log, Metrics
+
+
+@dataclass(slots=True)
+class Record:
+    """One request from its head to its end. Times in seconds of the loop's clock; `model` is the public name."""
+
+    request_id: str
+    dialect: str
+    operation: str
+    started: float
+    model: str = "other"
+    stream: bool = False
+    target: Target | None = None
+    attempts: list[str] = field(default_factory=list)
+    parts: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+    received: float = 0.0
+    queued: float = 0.0
+    sent: float = 0.0
+    first: float = 0.0
+    last: float = 0.0
+    deltas: int = 0
+    usage: Usage | None = None
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    """What the answer says about the target, also when it is an error."""
+    status: int = 200
+    code: str = "ok"
+
+    @property
+    def backend(self) -> str:
+        return self.target.backend if self.target is not None else ""
+
+
+class Recorder:
+    """Writes finished requests to the log and the metrics."""
+
+    def __init__(self, metrics: Metrics, log: Log) -> None:
+        self.metrics = metrics
+        self.log = log
+
+    def finish(self, r: Record, now: float, receipt: str, wall: float) -> None:
+        """`now` on the loop's clock, `wall` in Unix seconds. Called exactly once for every request."""
+        m = self.metrics
+        backend = r.backend
+        m.request(r.model, r.operation, r.dialect, r.status, r.code, now - r.started)
+        if r.sent:
+            m.overhead(r.operation, max(0.0, r.sent - r.received - r.queued))
+        if r.first:
+            m.first_token(r.model, backend, r.first - r.started)
+            if r.deltas > 1:
+                m.gap(r.model, backend, (r.last - r.first) / (r.deltas - 1))
+        usage = r.usage
+        if usage is not None:
+            for kind, count in (
+                ("input", usage.input),
+                ("output", usage.output),
+                ("cached", usage.cached),
+                ("reasoning", usage.reasoning),
+            ):
+                if count:
+                    m.tokens(r.model, backend, kind, count)
+        for word in r.parts:
+            modality, _, fate = word.partition(">")
+            m.part(modality if modality in _MODALITIES else "other", "transformed" if fate else "delivered")
+        line: dict[str, Any] = {
+            "event": "request",
+            "time": round(wall, 3),
+            "request_id": r.request_id,
+            "operation": r.operation,
+            "dialect": r.dialect,
+            "model": r.model,
+            "stream": r.stream,
+            "status": r.status,
+            "code": r.code,
+            "seconds": round(now - r.started, 4),
+            "target": r.target.label if r.target is not None else None,
+            "attempts": r.attempts,
+            "parts": receipt,
+        }
+        if r.dropped:
+            line["dropped"] = r.dropped
+        if r.queued:
+            line["queued"] = round(r.queued, 4)
+        if r.first:
+            line["first"] = round(r.first - r.started, 4)
+        if usage is not None:
+            line["input_tokens"], line["output_tokens"] = usage.input, usage.output
+        self.log.request(line)
+
+
+_MODALITIES = frozenset({"text", "image", "audio", "video", "document"})

@@ -1,0 +1,192 @@
+"""One attempt: send what the backend built, pass what comes back through decoder, filters and encoder.
+
+All events of one network read leave in one send. Nothing of an answer is shown before its first content event, so that
+another target may still be tried; from then on the client has the rest, or an error in the stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from gateway.backends import Backend, Call
+from gateway.canonical.events import Answer, Folder, unfold
+from gateway.canonical.requests import Chat
+from gateway.engine.deadlines import Sweep, Watch
+from gateway.engine.fleet import Deployment
+from gateway.engine.job import Header, Job
+from gateway.engine.receipt import fates_of, fold_receipt
+from gateway.engine.record import Recorder
+from gateway.engine.stream import REFUSAL_LIMIT, Limits, StreamedReply, decode_reply, filters_for
+from gateway.engine.upstream import Exchange, Upstream
+from gateway.errors import BadResponse, GatewayError, PrivacyRail, Truncated
+from gateway.filters import finish, run
+from gateway.routing.fit import privacy_lacks
+from gateway.settings import Settings
+
+
+class Relay:
+    def __init__(self, upstream: Upstream, sweep: Sweep, recorder: Recorder) -> None:
+        self._upstream = upstream
+        self._sweep = sweep
+        self._recorder = recorder
+
+    def configure(self, settings: Settings) -> None:
+        self._life_sign = settings.timeouts.life_sign
+        self._privacy = settings.privacy
+
+    # ---- the life of a job ----
+
+    def start(self, job: Job, public: str) -> None:
+        """Arms the life signs of a stream: a timer per request, not per read."""
+        job.model = public
+        if job.streamed:
+            job.encoder = job.codec.encoder(job.request, public)
+            job.timer = asyncio.get_running_loop().call_later(self._life_sign, self._show_life, job)
+
+    def _show_life(self, job: Job) -> None:
+        job.signs = asyncio.create_task(self._signs(job), name="life signs")
+
+    async def _signs(self, job: Job) -> None:
+        assert job.encoder is not None
+        while not job.content:
+            if not job.outlet.committed:
+                await job.outlet.begin(job.headers, job.encoder.media_type)
+            await job.outlet.write(job.encoder.life_sign(*job.progress))
+            await asyncio.sleep(self._life_sign)
+
+    # ---- one attempt ----
+
+    async def attempt(self, job: Job, d: Deployment) -> None:
+        """Raises GatewayError when it failed. After content was shown, the error's `failover` no longer matters:
+        `job.content` says so."""
+        c = d.candidate
+        backend = d.server.backend
+        assert backend is not None
+        if not c.local and privacy_lacks(job.needs, c, self._privacy):
+            # routing has refused this already; the last hop does not take its word for it
+            raise PrivacyRail("privacy keeps this request on the local servers")
+        call = backend.build(job.request, c.target, c.facts)
+        self._note(job, d, call)
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        t = d.server.settings.timeouts
+        first_byte = _first_byte(job, d) if call.streamed else t.first_byte_unknown
+        exchange: Exchange | None = None
+        with Watch(self._sweep, now + first_byte, job.context.deadline) as watch:
+            try:
+                job.record.sent = now
+                exchange = await self._upstream.send(call, d.server.address, job.context.request_id)
+                if exchange.status != 200:
+                    raise await self._refused(exchange, backend)
+                if call.streamed:
+                    reply = StreamedReply(job, d, exchange, watch, Limits(first_byte, t.idle))
+                    answer = await reply.relay(filters_for(job.request))
+                    if answer is not None:
+                        await self._reply(job, answer)
+                else:
+                    await self._reply(job, await self._whole(job, backend, exchange))
+            except asyncio.CancelledError:
+                error = watch.error()
+                if error is None:
+                    raise
+                raise error from None
+            finally:
+                if exchange is not None:
+                    exchange.close()
+
+    async def fetch(self, call: Call, d: Deployment) -> Any:
+        """A small whole call outside of any client's answer (counting). Raises GatewayError."""
+        assert d.server.backend is not None
+        loop = asyncio.get_running_loop()
+        t = d.server.settings.timeouts
+        with Watch(self._sweep, loop.time() + t.first_byte, loop.time() + t.total) as watch:
+            try:
+                exchange = await self._upstream.send(call, d.server.address, "count")
+                try:
+                    if exchange.status != 200:
+                        raise await self._refused(exchange, d.server.backend)
+                    return decode_reply(await exchange.read_all())
+                finally:
+                    exchange.close()
+            except asyncio.CancelledError:
+                error = watch.error()
+                if error is None:
+                    raise
+                raise error from None
+
+    def _note(self, job: Job, d: Deployment, call: Call) -> None:
+        """The receipt and the other headers, as they stand for this target."""
+        record = job.record
+        record.target = d.candidate.target
+        record.dropped = call.dropped
+        headers: list[Header] = [(b"x-gateway-target", d.candidate.target.label.encode())]
+        if isinstance(job.request, Chat):
+            record.parts = fates_of(job.request, call.fates)
+            headers.append((b"x-gateway-parts", fold_receipt(record.parts).encode()))
+        if call.dropped:
+            headers.append((b"x-gateway-dropped", _header_list(call.dropped)))
+        headers.append((b"x-gateway-attempts", str(len(record.attempts) + 1).encode()))
+        job.headers = headers
+
+    async def _refused(self, exchange: Exchange, backend: Backend) -> GatewayError:
+        body = b""
+        try:
+            body = await exchange.read_all(REFUSAL_LIMIT)
+        except GatewayError:
+            pass  # the status says enough
+        return backend.refusal(exchange.status, exchange.headers, body)
+
+    # ---- a whole reply ----
+
+    async def _whole(self, job: Job, backend: Backend, exchange: Exchange) -> Answer | dict[str, Any]:
+        if exchange.content_type not in ("application/json", ""):
+            await exchange.read_all(REFUSAL_LIMIT)
+            raise BadResponse("the server answered with something that is not JSON")
+        value = decode_reply(await exchange.read_all())
+        if not isinstance(value, dict):
+            raise BadResponse("the server answered with JSON that is not an object")
+        error = backend.error_in(value)
+        if error is not None:
+            raise error
+        answer = backend.read(job.request, value)
+        if not isinstance(answer, Answer):
+            return answer
+        job.record.usage = answer.usage
+        return _filtered(job, answer)
+
+    async def _reply(self, job: Job, answer: Answer | dict[str, Any]) -> None:
+        answer = replace(answer, model=job.model) if isinstance(answer, Answer) else {**answer, "model": job.model}
+        body = msgspec.json.encode(job.codec.render_answer(answer, job.request))
+        job.record.first = job.record.first or asyncio.get_running_loop().time()
+        job.content = True
+        await job.outlet.whole(200, job.headers, body)
+
+
+def _first_byte(job: Job, d: Deployment) -> float:
+    """Seconds until the first event: the configured limit or twice the expected prefill, whichever is longer; a fixed
+    long time while the server's reading speed is unknown."""
+    t = d.server.settings.timeouts
+    rate = d.candidate.rate or d.candidate.facts.prompt_rate or 0.0
+    return max(t.first_byte, 2 * job.tokens / rate) if rate > 0.0 else max(t.first_byte, t.first_byte_unknown)
+
+
+def _filtered(job: Job, answer: Answer) -> Answer:
+    """A whole answer takes the way of a stream: unfolded, filtered, folded."""
+    if not answer.choices or any(choice.finish is None for choice in answer.choices):
+        raise Truncated("the server's answer has no finish reason")
+    filters = filters_for(job.request)
+    if not filters:
+        return answer
+    events = unfold(answer)
+    folder = Folder()
+    folder.feed([*run(filters, events[:-1]), *finish(filters), events[-1]])
+    return folder.answer
+
+
+def _header_list(names: list[str]) -> bytes:
+    """Field names for a header: only what may stand in one, at most 1 KiB."""
+    return ",".join(n for n in names if n.isascii() and n.isprintable())[:1024].encode()

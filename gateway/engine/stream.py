@@ -1,0 +1,212 @@
+"""A streamed reply on its way to the client: read, decode, filter, encode, write."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import msgspec
+
+from gateway.backends.wire.scrub import scrub
+from gateway.canonical.events import (
+    Answer,
+    ChoiceEnd,
+    End,
+    Event,
+    Fault,
+    Folder,
+    PartDelta,
+    PartStart,
+    Progress,
+    Usage,
+)
+from gateway.canonical.requests import Chat, Request
+from gateway.engine.deadlines import Watch
+from gateway.engine.fleet import Deployment
+from gateway.engine.job import Job
+from gateway.engine.upstream import Exchange
+from gateway.errors import BadResponse, GatewayError, Truncated, UpstreamError
+from gateway.filters import Filter, finish, run
+from gateway.filters.tool_calls import ToolCalls
+
+REFUSAL_LIMIT = 64 * 1024
+"""Octets of a server's error that are read."""
+LINGER = 0.1
+"""Seconds to wait for the end of a reply whose answer is complete, so that its connection can be used again."""
+TELLING = 256
+"""Prompt tokens from which on the time to the first content tells a server's reading speed."""
+
+
+@dataclass(slots=True, frozen=True)
+class Limits:
+    """Seconds: until the first event, and between two of them."""
+
+    first_byte: float
+    idle: float
+
+
+def filters_for(request: Request) -> list[Filter]:
+    """The filters that an answer to this request goes through, in order."""
+    if isinstance(request, Chat) and request.tools:
+        return [ToolCalls()]
+    return []
+
+
+class StreamedReply:
+    """`relay` passes the reply on as it comes; for a client that wants a whole answer it folds it and returns it.
+
+    Nothing is shown before the first content event. After an End nothing follows; a Fault raises, and what the server
+    had said before it has been passed on."""
+
+    __slots__ = ("_d", "_exchange", "_folder", "_held", "_job", "_limits", "_watch")
+
+    def __init__(self, job: Job, d: Deployment, exchange: Exchange, watch: Watch, limits: Limits) -> None:
+        self._job = job
+        self._d = d
+        self._exchange = exchange
+        self._watch = watch
+        self._limits = limits
+        self._folder = None if job.streamed else Folder()
+        self._held: list[Event] = []
+
+    async def relay(self, filters: list[Filter]) -> Answer | None:
+        backend = self._d.server.backend
+        assert backend is not None
+        exchange = self._exchange
+        if exchange.content_type != "text/event-stream":
+            raise await self._not_a_stream()
+        decoder = backend.decoder(self._job.request)
+        clock = asyncio.get_running_loop().time
+        done = False
+        while not done:
+            data = await exchange.read_some()
+            events = decoder.feed(data) if data else decoder.end()
+            if not events:
+                if data:
+                    continue  # comments: the connection lives, the answer does not move
+                raise Truncated("the server's answer ended before it was complete")
+            done, content = await self._look(events, clock())
+            if filters:
+                events = [*run(filters, events[:-1]), *finish(filters), events[-1]] if done else run(filters, events)
+            if self._folder is not None:
+                self._folder.feed(events)
+            elif self._job.content:
+                await self._write(events)
+            else:
+                self._held += events
+                if content or done:
+                    await self._first_content()
+        await self._linger()
+        if self._folder is not None:
+            return self._folder.answer
+        await self._job.outlet.end()
+        return None
+
+    async def _look(self, events: list[Event], now: float) -> tuple[bool, bool]:
+        """Notes what the events say about time, tokens and progress. Returns (complete, has content); raises for a
+        fault."""
+        record = self._job.record
+        done = content = False
+        for e in events:
+            kind = type(e)
+            if kind is PartDelta:
+                record.deltas += 1
+            elif kind is PartStart or kind is ChoiceEnd:
+                content = True
+            elif isinstance(e, Usage):
+                record.usage = e
+            elif isinstance(e, Progress):
+                self._job.progress = (e.done, e.total)
+            elif kind is End:
+                done = True
+            elif isinstance(e, Fault):
+                await self._broken(events, e)
+        if content and not record.first:
+            record.first = now
+            self._watch.phase = "idle"
+            self._learn_rate(now)
+        record.last = now
+        self._watch.expires = now + (self._limits.idle if record.first else self._limits.first_byte)
+        return done, content
+
+    async def _first_content(self) -> None:
+        job = self._job
+        job.content = True
+        job.phase = "streaming"
+        job.quiet()
+        held, self._held = self._held, []
+        await self._write(held)
+
+    async def _write(self, events: list[Event]) -> None:
+        job = self._job
+        assert job.encoder is not None
+        data = job.encoder.encode(events)
+        if data:
+            self._watch.phase = "send"
+            if not job.outlet.committed:
+                await job.outlet.begin(job.headers, job.encoder.media_type)
+            await job.outlet.write(data)
+            self._watch.phase = "idle"
+
+    async def _broken(self, events: list[Event], fault: Fault) -> None:
+        """The answer can't be completed: what came before the fault is still the client's."""
+        before = events[: events.index(fault)]
+        if before and self._folder is None and self._job.content:
+            await self._write(before)
+        raise fault_error(fault)
+
+    async def _not_a_stream(self) -> GatewayError:
+        backend = self._d.server.backend
+        assert backend is not None
+        body = await self._exchange.read_all(REFUSAL_LIMIT)
+        if self._exchange.content_type == "application/json":
+            try:
+                error = backend.error_in(decode_reply(body))
+            except GatewayError:
+                error = None
+            if error is not None:
+                return error
+        return BadResponse("the server answered a streamed request with something that is no event stream")
+
+    async def _linger(self) -> None:
+        """The answer is complete; reads the end of the reply so that the connection can be kept."""
+        assert self._exchange.response is not None
+        if self._exchange.response.content.at_eof():
+            return
+        try:
+            async with asyncio.timeout(LINGER):
+                while await self._exchange.read_some():
+                    pass
+        except (TimeoutError, GatewayError):
+            pass  # the answer was complete: how the connection ends does not matter
+
+    def _learn_rate(self, now: float) -> None:
+        """Prompt tokens per second, a moving mean over prompts that are long enough to tell."""
+        job = self._job
+        if job.tokens >= TELLING:
+            rate = job.tokens / max(0.001, now - job.record.sent)
+            c = self._d.candidate
+            c.rate = rate if not c.rate else 0.7 * c.rate + 0.3 * rate
+
+
+def fault_error(fault: Fault) -> GatewayError:
+    """The error that a fault in a stream stands for."""
+    for kind in _FAULTS:
+        if kind.code == fault.code:
+            return kind(scrub(fault.message), param=fault.param)
+    return UpstreamError(scrub(fault.message), param=fault.param)
+
+
+def _kinds(root: type[GatewayError]) -> list[type[GatewayError]]:
+    return [root, *(k for sub in root.__subclasses__() for k in _kinds(sub))]
+
+
+_FAULTS = _kinds(GatewayError)
+
+
+def decode_reply(body: bytes) -> object:
+    """A server's JSON. Raises BadResponse."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        raise BadResponse("the server answered with broken JSON") from None

@@ -1,0 +1,1 @@
+"""What clients and operators see: paths, bodies, authentication, headers, statuses."""

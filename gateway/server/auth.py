@@ -1,0 +1,35 @@
+"""Who may ask. Decided on the path that is routed, before a body is read; deny by default."""
+
+from __future__ import annotations
+
+import hmac
+from hashlib import sha256
+
+from gateway.errors import InvalidKey
+from gateway.settings import Settings
+
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+"""What answers without a key: nothing that a request or an answer contained."""
+
+
+class Keys:
+    """The key check. With `auth: none` (loopback only) everybody is the key id `local`."""
+
+    def __init__(self, settings: Settings) -> None:
+        key = settings.auth.api_key
+        if settings.auth.mode != "none" and key is None:
+            raise ValueError(f"auth mode {settings.auth.mode} has no key to check")  # never open by accident
+        self._digest = sha256(key.get_secret_value().encode()).digest() if key is not None else None
+        self._id = sha256(self._digest).hexdigest()[:8] if self._digest else "local"
+
+    def check(self, headers: dict[bytes, bytes]) -> str:
+        """The id of the client's key. Raises InvalidKey, the same for a missing and a wrong one, in the same time."""
+        if self._digest is None:
+            return self._id
+        told = headers.get(b"authorization", b"")
+        scheme, _, token = told.partition(b" ")
+        if scheme.lower() != b"bearer":
+            token = headers.get(b"x-api-key", b"")
+        if not hmac.compare_digest(sha256(token.strip()).digest(), self._digest):
+            raise InvalidKey("the API key is missing or wrong: send it as `Authorization: Bearer <key>`")
+        return self._id

@@ -1,0 +1,122 @@
+"""The model endpoints: from a body to a job for the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, MutableMapping
+from typing import Any
+
+from gateway.canonical.content import Text
+from gateway.canonical.context import Context
+from gateway.canonical.requests import Chat, Completion, Request
+from gateway.engine.admission import Memory
+from gateway.engine.deadlines import Sweep, Watch
+from gateway.engine.dispatch import Dispatcher
+from gateway.engine.job import ClientCodec, Job
+from gateway.engine.record import Record
+from gateway.errors import BadRequest
+from gateway.server.body import Held, Receive, check_media_type, read_json
+from gateway.server.outlet import AsgiOutlet
+from gateway.settings import Settings
+
+
+class ModelEndpoint:
+    """Serves one operation of one dialect. `settings` gives the snapshot in force when a request comes in."""
+
+    def __init__(
+        self,
+        dialect: str,
+        codec: ClientCodec,
+        dispatcher: Dispatcher,
+        memory: Memory,
+        sweep: Sweep,
+        settings: Callable[[], Settings],
+    ) -> None:
+        self._dialect = dialect
+        self._codec = codec
+        self._dispatcher = dispatcher
+        self._memory = memory
+        self._sweep = sweep
+        self._settings = settings
+
+    async def __call__(
+        self,
+        scope: MutableMapping[str, Any],
+        headers: dict[bytes, bytes],
+        receive: Receive,
+        outlet: AsgiOutlet,
+        record: Record,
+        key: str,
+    ) -> None:
+        settings = self._settings()
+        check_media_type(headers)
+        held = Held(self._memory)
+        try:
+            body = await self._body(receive, headers, held, settings)
+            record.received = asyncio.get_running_loop().time()
+            request = self.parse(body, headers)
+            context = self.context(scope, key, request, record, settings)
+            streamed = isinstance(request, Chat | Completion) and request.stream
+            record.stream = streamed
+            outlet.watch(receive)
+            job = Job(context, request, self._codec, outlet, record, streamed=streamed)
+            try:
+                await self._dispatcher.serve(job)
+            except asyncio.CancelledError:
+                if outlet.gone:
+                    self._dispatcher.left(job, outlet.left_at)
+                raise
+            finally:
+                record.headers = job.headers
+        finally:
+            held.release()
+
+    async def _body(self, receive: Receive, headers: dict[bytes, bytes], held: Held, settings: Settings) -> Any:
+        now = asyncio.get_running_loop().time()
+        wait = settings.timeouts.client_body
+        with Watch(self._sweep, now + wait, now + max(wait, settings.timeouts.total), "body") as watch:
+            try:
+                return await read_json(receive, headers, settings.limits.body, held, watch, wait)
+            except asyncio.CancelledError:
+                error = watch.error()
+                if error is None:
+                    raise
+                raise error from None
+
+    def parse(self, body: Any, headers: dict[bytes, bytes]) -> Request:
+        if not isinstance(body, dict):
+            raise BadRequest("the body must be a JSON object")
+        options = headers.get(b"x-gateway-options")
+        request: Request = self._codec.parse_request(
+            body, options.decode("utf-8", "replace") if options is not None else None
+        )
+        return request
+
+    def context(
+        self, scope: MutableMapping[str, Any], key: str, request: Request, record: Record, settings: Settings
+    ) -> Context:
+        return Context(
+            record.request_id,
+            self._dialect,
+            key,
+            settings,
+            record.started,
+            record.started + settings.timeouts.total,
+            affinity=affinity(request),
+            options=request.options,
+        )
+
+
+def affinity(request: Request) -> str:
+    """What keeps a conversation at the server that has its prefix in its cache: a hash of its first turns' text."""
+    if not isinstance(request, Chat):
+        return ""
+    digest = hashlib.blake2b(digest_size=8)
+    for message in request.messages[:2]:
+        for part in message.parts:
+            if isinstance(part, Text):
+                digest.update(part.text[:2048].encode("utf-8", "surrogatepass"))
+        if message.role == "user":
+            break
+    return digest.hexdigest()
