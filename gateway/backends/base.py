@@ -1,0 +1,223 @@
+"""What all kinds share whose servers speak the OpenAI dialect. A kind sets its facts and overrides small hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
+
+from gateway.backends import Call, Liveness, Reply
+from gateway.backends.wire import refusal
+from gateway.backends.wire.body import encode_body
+from gateway.backends.wire.faults import FaultReader
+from gateway.backends.wire.listing import alive_state
+from gateway.backends.wire.prepare import Manner, drop_extras, prepare, prepare_sampling, words
+from gateway.backends.wire.refusal import Signs
+from gateway.canonical.events import Answer
+from gateway.canonical.facts import Facts, State, Target
+from gateway.canonical.requests import Chat, Completion, CountTokens, Embedding, Request, ThinkingConfig
+from gateway.dialects import Decoder
+from gateway.dialects.openai import answers, chat, completions, embeddings, stream
+from gateway.errors import BadResponse, GatewayError, NotImplementedHere
+
+JSON = {"content-type": "application/json"}
+
+Json = dict[str, Any]
+
+HINTS: dict[str, str] = {
+    "document": "no server of this kind reads documents: send their text, or their pages as images",
+    "audio_out": "no server of this kind speaks",
+    "hardware": "set `hardware:` on the backend in the configuration",
+    "quantization": "serve a model of that quantization, or say it in the backend's `facts:`",
+}
+"""Hints that hold for every kind."""
+
+
+class OpenAIWire:
+    """A server that speaks Chat Completions at `/v1`. Instances hold no state."""
+
+    kind: ClassVar[str]
+    local: ClassVar[bool] = True
+    tier: ClassVar[int]
+    slots: ClassVar[int] = 16
+    assumed: ClassVar[Facts]
+    hints: ClassVar[Mapping[str, str]] = HINTS
+    manner: ClassVar[Manner] = Manner()
+    signs: ClassVar[Signs] = Signs()
+    reasoning_field: ClassVar[Literal["reasoning", "reasoning_content"]] = "reasoning_content"
+    """The field of a past message in which the server's template looks for the model's thoughts."""
+    health: ClassVar[str] = "/health"
+    unready: ClassVar[State] = "loading"
+    """What a 503 of `health` means."""
+
+    # --- requests
+
+    def build(self, request: Request, target: Target, facts: Facts) -> Call:
+        """The call that asks `target` for `request`; raises BadRequest, with a path, for what it can't take."""
+        if isinstance(request, Chat):
+            return self._build_chat(request, target, facts)
+        if isinstance(request, Completion):
+            return self._build_completion(request, target, facts)
+        if isinstance(request, Embedding):
+            return self._build_embedding(request, target)
+        call = self.count(request, target, facts)
+        if call is None:
+            raise NotImplementedHere("servers of this kind can't count tokens")
+        return call
+
+    def _build_chat(self, request: Chat, target: Target, facts: Facts) -> Call:
+        dropped = list(request.dropped)
+        body = self._chat_body(request, target, facts, dropped)
+        if request.stream:
+            body["stream"] = True
+            body["stream_options"] = {"include_usage": True}
+        else:
+            body.pop("stream", None)
+            body.pop("stream_options", None)
+        self.adapt(body, request, facts, dropped)
+        return _call("/v1/chat/completions", body, dropped, streamed=request.stream)
+
+    def _chat_body(self, request: Chat, target: Target, facts: Facts, dropped: list[str]) -> Json:
+        """The rendered chat with the target's model name and thinking said outright."""
+        ready = prepare(request, facts, self.manner, dropped)
+        body = chat.render_request(ready, extras=self.manner.extras, reasoning_field=self.reasoning_field)
+        body["model"] = target.model
+        _strip(body)
+        thinking = request.thinking
+        if thinking.enabled and facts.thinking is False:
+            dropped.append("thinking")
+            thinking = ThinkingConfig(enabled=False)
+        self.think(body, thinking, dropped)
+        return body
+
+    def _build_completion(self, request: Completion, target: Target, facts: Facts) -> Call:
+        dropped = list(request.dropped)
+        changed = prepare_sampling(request, facts, self.manner, dropped)
+        body = completions.render_request(
+            replace(request, **changed) if changed else request, extras=self.manner.extras
+        )
+        body["model"] = target.model
+        _strip(body)
+        if request.stream:
+            body["stream_options"] = {"include_usage": True}
+        else:
+            body.pop("stream", None)
+            body.pop("stream_options", None)
+        self.adapt_completion(body, request, facts, dropped)
+        return _call("/v1/completions", body, dropped, streamed=request.stream)
+
+    def _build_embedding(self, request: Embedding, target: Target) -> Call:
+        dropped = list(request.dropped)
+        drop_extras(request, self.manner, dropped)
+        body = embeddings.render_request(request, extras=self.manner.extras)
+        body["model"] = target.model
+        _strip(body)
+        return _call("/v1/embeddings", body, dropped)
+
+    # --- hooks
+
+    def think(self, body: Json, thinking: ThinkingConfig, dropped: list[str]) -> None:
+        """Says whether the model shall think, in the server's way. Nothing asked = off."""
+
+    def adapt(self, body: Json, request: Chat, facts: Facts, dropped: list[str]) -> None:
+        """The kind's last word on a chat's body, which it may change."""
+
+    def adapt_completion(self, body: Json, request: Completion, facts: Facts, dropped: list[str]) -> None:
+        """The same for a completion's."""
+
+    # --- answers
+
+    def decoder(self, request: Request) -> Decoder:
+        """The decoder of a streamed reply; its faults are read with this kind's signs."""
+        if isinstance(request, Completion):
+            expected = request.choices * len(request.prompt)
+            return FaultReader(completions.CompletionDecoder(expected), self.signs)
+        expected = request.choices if isinstance(request, Chat) else 1
+        return FaultReader(stream.ChatDecoder(expected), self.signs)
+
+    def read(self, request: Request, body: Any) -> Answer | Json:
+        """A whole reply. Raises the error that stands in it, or BadResponse if it is no answer."""
+        error = self.error_in(body)
+        if error is not None:
+            raise error
+        if not isinstance(body, dict):
+            raise BadResponse("the model server's answer is not a JSON object")
+        if isinstance(request, CountTokens):
+            return {"input_tokens": self.read_count(body)}
+        if isinstance(request, Embedding):
+            return embeddings.parse_answer(body)
+        return completions.parse_answer(body) if isinstance(request, Completion) else answers.parse_answer(body)
+
+    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+        """The error that a reply which is no answer means. Header names in lower case."""
+        return refusal.error_for(status, headers, refusal.read(body), self.signs)
+
+    def error_in(self, body: Any) -> GatewayError | None:
+        """The error inside a reply of status 200, or None."""
+        return refusal.error_in(body, self.signs)
+
+    # --- counting
+
+    def count(self, request: CountTokens, target: Target, facts: Facts) -> Call | None:
+        """The call that counts a prompt's tokens; None if servers of this kind can't."""
+        return None
+
+    def read_count(self, body: Any) -> int:
+        """The number in the reply to `count`. Raises BadResponse if there is none."""
+        raise BadResponse("the model server did not say how many tokens the prompt has")
+
+    # --- probing
+
+    def alive(self) -> Liveness:
+        reply: Reply = yield Call("GET", self.health)
+        return alive_state(reply, self.unready)
+
+
+def number_in(body: Any, key: str) -> int:
+    """`body[key]` as a count of tokens. Raises BadResponse if it is not there."""
+    value = body.get(key) if isinstance(body, dict) else None
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise BadResponse("the model server did not say how many tokens the prompt has")
+    return value
+
+
+def template_kwargs(body: Json, thinking: ThinkingConfig) -> Json:
+    """`chat_template_kwargs` with `enable_thinking` said outright: a boolean, since a string counts as true on some
+    servers. Of the client's own only plain values pass, and none that would steer the server's template engine."""
+    asked = body.get("chat_template_kwargs")
+    given = asked if isinstance(asked, dict) else {}
+    out = {k: v for k, v in given.items() if k not in _ENGINE and isinstance(v, bool | int | float | str)}
+    out["enable_thinking"] = bool(thinking.enabled)
+    return out
+
+
+_ENGINE = words(
+    "chat_template tokenize tools documents messages conversation add_generation_prompt continue_final_message padding "
+    "truncation max_length return_tensors return_dict return_assistant_tokens_mask tokenizer_kwargs"
+)
+
+
+def keep(body: Json, *keys: str) -> Json:
+    """Only these fields of a body, in its own order."""
+    return {k: v for k, v in body.items() if k in keys}
+
+
+def post(path: str, body: Json) -> Call:
+    """A call with a JSON body."""
+    return Call("POST", path, encode_body(body), dict(JSON))
+
+
+def _call(path: str, body: Json, dropped: list[str], streamed: bool = False) -> Call:
+    call = post(path, body)
+    call.streamed = streamed
+    call.dropped = list(dict.fromkeys(dropped))
+    return call
+
+
+def _strip(body: Json) -> None:
+    """Some servers refuse an explicit null, and an empty list of tools."""
+    for key in [k for k, v in body.items() if v is None]:
+        del body[key]
+    if not body.get("tools"):
+        for key in ("tools", "tool_choice", "parallel_tool_calls"):
+            body.pop(key, None)

@@ -1,0 +1,245 @@
+"""llama.cpp's server (`llama-server`, and the same server in wheels). Measured on b11434 and b11549.
+
+- Any `model` is served, also an unknown one; in router mode (no model given at start) an unknown one is 400, not 404.
+- Thinking is on unless told otherwise; the switch must be a boolean, a string is 400.
+- A named tool choice is ignored without a word, `required` is enforced by a grammar: only that tool, and `required`.
+- Tools together with a schema: the schema wins and no tool can be called. Tools with logprobs in a stream: 400.
+- Media: pictures by a data: URL of type image/*, sound as `input_audio` (wav and mp3, known by their first bytes),
+  video as `video_url` where ffmpeg is installed; frames only, no sound. A URL would be fetched by the server itself.
+- A medium that it can't take at all is 500, as are a bad schema and arguments that are no JSON: the client's fault.
+- `/v1/completions` takes one text; more prompts or token ids are 400, and `suffix` and `echo` are ignored.
+- `n` is at most the number of slots. Header `X-Conversation-Id` makes an answer outlive its client: it is never sent.
+- While a model loads every route answers 503. GETs do not wake a server that sleeps.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any, ClassVar
+
+from gateway.backends import Call, Discovery, Model, Probe, Reply
+from gateway.backends.base import HINTS, JSON, Json, OpenAIWire, keep, number_in, post, template_kwargs
+from gateway.backends.wire.listing import cards, json_of, trouble
+from gateway.backends.wire.prepare import Manner, words
+from gateway.backends.wire.refusal import Signs
+from gateway.canonical.facts import Facts, State, Target
+from gateway.canonical.requests import Chat, Completion, CountTokens, ThinkingConfig
+from gateway.errors import UnsupportedParameter
+from gateway.families.default import quantization
+
+_EXTRAS = words(
+    "chat_template_kwargs grammar cache_prompt ignore_eos min_keep n_probs post_sampling_probs timings_per_token "
+    "typical_p tfs_z top_n_sigma mirostat mirostat_tau mirostat_eta repeat_last_n samplers dynatemp_range "
+    "dynatemp_exponent xtc_probability xtc_threshold dry_multiplier dry_base dry_allowed_length dry_penalty_last_n "
+    "dry_sequence_breakers t_max_predict_ms embd_normalize"
+)
+
+_STATES: dict[str, State] = {"loaded": "ready", "unloaded": "cold", "sleeping": "cold", "loading": "loading"}
+"""`status.value` of a router's model -> state."""
+
+_THINKS = re.compile(r"enable_thinking|reasoning_effort|reasoning_content|<think")
+_SMALLEST = 1_000_000
+"""Parameters. Nothing with fewer can mean what it says: it is a stand-in for tests."""
+
+
+class Backend(OpenAIWire):
+    kind = "llamacpp"
+    tier = 1
+    slots = 4
+    assumed = Facts(
+        operations=frozenset({"chat", "completion", "count_tokens"}),
+        document=False,
+        image_formats=frozenset({"image/png", "image/jpeg", "image/gif", "image/bmp"}),
+        audio_formats=frozenset({"audio/wav", "audio/mpeg"}),
+        video_formats=frozenset(
+            {"video/mp4", "video/quicktime", "video/webm", "video/x-matroska", "video/x-msvideo", "video/mpeg"}
+        ),
+        forced_tool="enforced",
+        json_schema="enforced",
+        logprobs=True,
+        seed=True,
+        prefill=True,
+        audio_out=False,
+        counts=True,
+    )
+    hints: ClassVar[Mapping[str, str]] = {
+        **HINTS,
+        "image": "start llama-server with --mmproj FILE, or with -hf, which fetches the projector",
+        "audio": "start llama-server with --mmproj FILE of a model that hears",
+        "video": "start llama-server with --mmproj FILE; a build with video and ffmpeg in its PATH is needed",
+        "tools": "use a model whose chat template has tools, or give one with --chat-template-file; not --no-jinja",
+        "forced_tool": "use a model whose chat template has tools",
+        "json_schema": "update llama.cpp",
+        "logprobs": "update llama.cpp",
+        "choices": "start llama-server with -np N: it gives at most as many choices as it has slots",
+        "thinking": "use a model whose chat template can think; not --reasoning off",
+        "prefill": "start llama-server without --no-prefill-assistant",
+        "context": "start llama-server with a larger -c N; it is divided by -np",
+        "embedding": "start llama-server with --embeddings and a --pooling other than none",
+        "operation": "start llama-server with --embeddings for embeddings; for chat and completions any model serves",
+    }
+    manner = Manner(extras=_EXTRAS, named_as_required=True)
+    signs = Signs(
+        context=re.compile(
+            r"exceed_context_size_error|exceeds the available context size|Context size has been exceeded"
+            r"|input is too large to process"
+        ),
+        modality=re.compile(r"(?:image|audio|video) input is not supported"),
+        gone=re.compile(r"model '[^']*' not found|model is not loaded|model name is missing"),
+        client=re.compile(
+            r"(?i)JSON schema error|While executing \w+ at line|jinja|parse error|failed to parse|json\.exception"
+            r"|Invalid base64|cannot make GET request|requires --jinja|is not supported|unsupported content"
+            r"|Failed to load image"
+        ),
+    )
+    reasoning_field = "reasoning_content"
+
+    def think(self, body: Json, thinking: ThinkingConfig, dropped: list[str]) -> None:
+        body.pop("reasoning", None)
+        body.pop("reasoning_effort", None)
+        kwargs = template_kwargs(body, thinking)
+        if thinking.enabled and thinking.effort is not None:
+            kwargs["reasoning_effort"] = thinking.effort  # for templates that know degrees
+        body["chat_template_kwargs"] = kwargs
+        if thinking.enabled and thinking.budget:
+            body["reasoning_budget_tokens"] = thinking.budget
+
+    def adapt(self, body: Json, request: Chat, facts: Facts, dropped: list[str]) -> None:
+        slots = facts.choices or facts.slots
+        if slots is not None and request.choices > slots:
+            raise UnsupportedParameter(f"this server gives at most {slots} choices", param="n")
+        tools = "tools" in body and body.get("tool_choice") != "none"
+        if tools and "response_format" in body:
+            raise UnsupportedParameter(
+                "this server can't call tools while it keeps to a format: ask for one of the two",
+                param="response_format",
+            )
+        if tools and "grammar" in body:
+            raise UnsupportedParameter("this server can't call tools while it keeps to a grammar", param="grammar")
+        if "tools" in body and request.logprobs and request.stream:
+            raise UnsupportedParameter("this server gives no logprobs in a stream with tools", param="logprobs")
+        if "repetition_penalty" in body:
+            body["repeat_penalty"] = body.pop("repetition_penalty")
+        if request.stream:
+            body["return_progress"] = True
+
+    def adapt_completion(self, body: Json, request: Completion, facts: Facts, dropped: list[str]) -> None:
+        if len(request.prompt) != 1 or not isinstance(request.prompt[0], str):
+            raise UnsupportedParameter("this server completes one text at a time, no token ids", param="prompt")
+        body["prompt"] = request.prompt[0]
+        for key in ("suffix", "echo"):
+            if body.pop(key, None):
+                raise UnsupportedParameter(f"this server ignores `{key}`", param=key)
+        if body.pop("best_of", None) is not None:
+            dropped.append("best_of")
+        if "repetition_penalty" in body:
+            body["repeat_penalty"] = body.pop("repetition_penalty")
+        if request.stream:
+            body["return_progress"] = True
+
+    def count(self, request: CountTokens, target: Target, facts: Facts) -> Call | None:
+        body = self._chat_body(request.chat, target, facts, [])
+        return post(
+            "/v1/chat/completions/input_tokens", keep(body, "model", "messages", "tools", "chat_template_kwargs")
+        )
+
+    def read_count(self, body: Any) -> int:
+        return number_in(body, "input_tokens")
+
+    def claims(self, models: Reply) -> bool:
+        """Its name stands in a header, also while it loads or wants a key."""
+        if models.headers.get("server", "").startswith("llama.cpp"):
+            return True
+        return any(c.get("owned_by") == "llamacpp" for c in cards(models) or ())
+
+    def probe(self) -> Probe:
+        listed = yield Call("GET", "/v1/models")
+        found = cards(listed)
+        if not found:
+            return trouble(listed)
+        props = json_of((yield Call("GET", "/props")))
+        if not isinstance(props, dict):
+            return Discovery("ready", [_model(c, {}) for c in found], detail="it has no /props: its facts are guesses")
+        version = str(props.get("build_info") or "")
+        if props.get("role") == "router":
+            return Discovery("ready", [_routed(c) for c in found], version)
+        state: State = "cold" if props.get("is_sleeping") is True else "ready"
+        model = _model(found[0], props)
+        model.state = state
+        model.facts.version = version or None
+        if state == "ready":  # a POST would wake a sleeping one
+            reply = yield Call("POST", "/v1/embeddings", [b"{}"], dict(JSON))
+            embeds = reply.status == 400 and b"ooling type" not in reply.body
+            model.facts.operations = frozenset(
+                {"chat", "completion", "count_tokens"} | ({"embedding"} if embeds else set())
+            )
+        return Discovery(state, [model], version)
+
+
+def _model(card: Json, props: Json) -> Model:
+    """The one model of a server: its card in /v1/models, and /props."""
+    meta, settings, caps = (
+        _dict(x) for x in (card.get("meta"), props.get("default_generation_settings"), props.get("chat_template_caps"))
+    )
+    path = _text(props.get("model_path"))
+    facts = Facts(
+        context=_count(settings.get("n_ctx")) or _count(meta.get("n_ctx")),
+        slots=_count(props.get("total_slots")),
+        choices=_count(props.get("total_slots")),
+        quantization=quantization(_text(props.get("model_ftype")) or _text(meta.get("ftype")), path, container="gguf"),
+    )
+    _modalities(facts, card, _dict(props.get("modalities")))
+    if caps:
+        facts.tools = caps.get("supports_tool_calls") is True or caps.get("supports_tools") is True
+        if not facts.tools:
+            facts.forced_tool = "ignored"
+    template = _text(props.get("chat_template"))
+    if template:
+        facts.thinking = _THINKS.search(template) is not None
+    parameters = meta.get("n_params")
+    if isinstance(parameters, int) and parameters > 0:
+        facts.size = parameters / 1e9
+        facts.fixture = parameters < _SMALLEST or None
+    return Model(card["id"], _aliases(card), facts, root=path)
+
+
+def _routed(card: Json) -> Model:
+    """A model of a router, which loads it when it is asked for. Its arguments hold paths and ports: not for clients."""
+    status = _dict(card.get("status"))
+    model = _model(card, {})
+    model.state = "down" if status.get("failed") else _STATES.get(_text(status.get("value")), "cold")
+    arguments = status.get("args")
+    if isinstance(arguments, list):
+        model.root = next((b for a, b in pairwise(arguments) if a in ("--model", "-m", "-hf")), "")
+        if model.facts.context is None:
+            size = next((b for a, b in pairwise(arguments) if a in ("--ctx-size", "-c")), "")
+            model.facts.context = int(size) if isinstance(size, str) and re.fullmatch(r"[1-9]\d{0,8}", size) else None
+    return model
+
+
+def _modalities(facts: Facts, card: Json, told: Json) -> None:
+    """From `architecture.input_modalities`, or from the `modalities` of /props, which older builds have alone."""
+    listed = _dict(card.get("architecture")).get("input_modalities")
+    if isinstance(listed, list):
+        facts.image, facts.audio, facts.video = ("image" in listed, "audio" in listed, "video" in listed)
+    elif told:
+        facts.image, facts.audio, facts.video = (told.get(k) is True for k in ("vision", "audio", "video"))
+
+
+def _aliases(card: Json) -> list[str]:
+    aliases = card.get("aliases")
+    return [a for a in aliases if isinstance(a, str) and a != card["id"]] if isinstance(aliases, list) else []
+
+
+def _dict(value: Any) -> Json:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

@@ -1,0 +1,253 @@
+"""vLLM's OpenAI server. Read in 0.19 to 0.33, measured on 0.32.
+
+- `max_model_len` in /v1/models is the room for prompt and answer; every `--served-model-name` is a card of its own with
+  the same `root`; a LoRA's card has a `parent` and no length.
+- `POST /tokenize` runs the whole multimodal front end on the CPU and generates nothing: it counts, and a tiny medium
+  shows what the server takes. Over a limit it is 400 `At most N image(s) may be provided in one prompt`.
+- Whether tools work is seen without generating: a body with tools and a `chat_template` is refused for the one or the
+  other, tools first.
+- Its gemma4 parser does not enforce `required` or a named tool: what comes back has to be verified.
+- Thinking is off unless told otherwise. Past thoughts are read from `reasoning`.
+- Sound as `input_audio` in any format that its decoders know; video as `video_url` (`input_video` is 400).
+- To continue a begun answer it must be told twice: `continue_final_message`, and `add_generation_prompt` false.
+- The old `guided_*` fields are ignored without a word; `structured_outputs` took their place.
+- `mm_processor_kwargs` and `chat_template` of a request are refused unless the server trusts its clients: not sent.
+- The key guards /v1 only; 401 is `{"error": "Unauthorized"}`. Until it has loaded nobody listens.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from gateway.backends import Call, Discovery, Model, Probe, Reply
+from gateway.backends.base import HINTS, JSON, Json, OpenAIWire, keep, number_in, post, template_kwargs
+from gateway.backends.wire import refusal
+from gateway.backends.wire.listing import cards, json_of, trouble
+from gateway.backends.wire.prepare import Manner, words
+from gateway.backends.wire.refusal import Signs
+from gateway.backends.wire.samples import PARTS
+from gateway.canonical.facts import Facts, Target
+from gateway.canonical.requests import Chat, Completion, CountTokens, ThinkingConfig
+from gateway.errors import BadRequest
+
+_GUIDED = {"guided_regex": "regex", "guided_choice": "choice", "guided_grammar": "grammar"}
+"""Old field -> its name in `structured_outputs`."""
+
+_EXTRAS = words(
+    "chat_template_kwargs structured_outputs ignore_eos min_tokens stop_token_ids include_stop_str_in_output bad_words "
+    "allowed_token_ids length_penalty prompt_logprobs return_token_ids return_tokens_as_token_ids "
+    "continue_final_message add_generation_prompt truncate_prompt_tokens normalize add_special_tokens"
+) | frozenset(_GUIDED)
+
+_AT_MOST = re.compile(r"At most (\d+) (image|audio|video)\(s\)")
+_NO_TOOLS = "--enable-auto-tool-choice"
+_TOOLS = "--trust-request-chat-template"
+_ASKED = {"type": "function", "function": {"name": "probe", "parameters": {"type": "object", "properties": {}}}}
+
+
+class Backend(OpenAIWire):
+    kind = "vllm"
+    tier = 0
+    slots = 64
+    assumed = Facts(
+        operations=frozenset({"chat", "completion", "count_tokens"}),
+        document=False,
+        image_formats=frozenset({"image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp", "image/tiff"}),
+        audio_formats=frozenset(
+            {"audio/wav", "audio/mpeg", "audio/flac", "audio/ogg", "audio/opus", "audio/mp4", "audio/aac", "audio/webm"}
+        ),
+        video_formats=frozenset(
+            {"video/mp4", "video/quicktime", "video/webm", "video/x-matroska", "video/x-msvideo", "video/jpeg"}
+        ),
+        forced_tool="verified",
+        json_schema="enforced",
+        logprobs=True,
+        seed=True,
+        prefill=True,
+        audio_out=False,
+        counts=True,
+    )
+    hints: ClassVar[Mapping[str, str]] = {
+        **HINTS,
+        "image": "serve a model that sees, with --limit-mm-per-prompt '{\"image\":4}'; not --language-model-only",
+        "audio": "serve a model that hears, with --limit-mm-per-prompt '{\"audio\":1}', and install vllm[audio]",
+        "video": "serve a model that takes video, with --limit-mm-per-prompt '{\"video\":1}'",
+        "image_limit": "raise --limit-mm-per-prompt '{\"image\":N}'",
+        "audio_limit": "raise --limit-mm-per-prompt '{\"audio\":N}'",
+        "video_limit": "raise --limit-mm-per-prompt '{\"video\":N}'",
+        "tools": "start it with --enable-auto-tool-choice --tool-call-parser NAME (gemma4 for Gemma 4)",
+        "forced_tool": "start it with --enable-auto-tool-choice --tool-call-parser NAME (gemma4 for Gemma 4)",
+        "json_schema": "start it without --structured-outputs-config that turns the back end off",
+        "logprobs": "raise --max-logprobs",
+        "choices": "ask for fewer choices",
+        "thinking": "start it with --reasoning-parser NAME (gemma4 for Gemma 4)",
+        "prefill": "update vLLM",
+        "context": "raise --max-model-len",
+        "quantization": "serve a checkpoint of that quantization, or say it in the backend's `facts:`",
+        "operation": "chat needs a generating model with a chat template; embeddings need a pooling model",
+        "embedding": "serve a pooling model, or one with --runner pooling",
+    }
+    manner = Manner(extras=_EXTRAS)
+    signs = Signs(
+        context=re.compile(
+            r"maximum context length|longer than the maximum model length|exceeds? (?:the )?max_model_len"
+            r"|maximum model length of \d+|Please reduce the length of the (?:input|messages)"
+        ),
+        modality=re.compile(
+            r"At most 0 (?:image|audio|video)\(s\)|does not have an? (?:audio|vision|image|video) tower"
+            r"|is not a multimodal model|does not support (?:image|audio|video)"
+        ),
+        gone=re.compile(r"The model `[^`]*` does not exist"),
+        dead=re.compile(r"EngineCore|EngineDead|engine (?:is )?dead"),
+    )
+    reasoning_field = "reasoning"
+    unready = "down"  # its /health says 503 only when the engine is dead
+
+    def think(self, body: Json, thinking: ThinkingConfig, dropped: list[str]) -> None:
+        body.pop("reasoning", None)
+        body.pop("reasoning_effort", None)
+        body["chat_template_kwargs"] = template_kwargs(body, thinking)
+        if thinking.enabled and thinking.effort is not None:
+            body["reasoning_effort"] = thinking.effort
+        if thinking.enabled and thinking.budget is not None:
+            dropped.append("thinking_budget")  # 400 unless the server was started with a reasoning config
+
+    def adapt(self, body: Json, request: Chat, facts: Facts, dropped: list[str]) -> None:
+        _constrain(body)
+        if request.prefill:
+            body.setdefault("continue_final_message", True)
+            body.setdefault("add_generation_prompt", False)
+
+    def adapt_completion(self, body: Json, request: Completion, facts: Facts, dropped: list[str]) -> None:
+        _constrain(body)
+
+    def count(self, request: CountTokens, target: Target, facts: Facts) -> Call | None:
+        body = self._chat_body(request.chat, target, facts, [])
+        if request.chat.prefill:
+            body |= {"continue_final_message": True, "add_generation_prompt": False}
+        kept = ("model", "messages", "tools", "chat_template_kwargs", "continue_final_message", "add_generation_prompt")
+        return post("/tokenize", keep(body, *kept))
+
+    def read_count(self, body: Any) -> int:
+        return number_in(body, "count")
+
+    def claims(self, models: Reply) -> bool:
+        return any(c.get("owned_by") == "vllm" for c in cards(models) or ())
+
+    def probe(self) -> Probe:
+        listed = yield Call("GET", "/v1/models")
+        found = cards(listed)
+        if not found:
+            return trouble(listed)
+        told = json_of((yield Call("GET", "/version")))
+        version = told.get("version") if isinstance(told, dict) else None
+        version = version if isinstance(version, str) else ""
+        models = _models(found)
+        measured: dict[str, Facts] = {}
+        for model in models:
+            if model.root not in measured:
+                measured[model.root] = yield from _measure(model.id)
+            # adapters of a root see and hear what it does
+            facts = replace(measured[model.root], context=model.facts.context, version=version or None)
+            model.facts = facts
+        return Discovery("ready", models, version)
+
+
+def _constrain(body: Json) -> None:
+    """The old names of a constraint, which would be ignored, become the new one."""
+    asked = [k for k in (*_GUIDED, "structured_outputs", "response_format") if k in body]
+    if len(asked) > 1:
+        raise BadRequest("only one constraint on the answer can hold at a time", param=asked[0])
+    for key in asked:
+        if key in _GUIDED:
+            body["structured_outputs"] = {_GUIDED[key]: body.pop(key)}
+
+
+def _models(found: list[Json]) -> list[Model]:
+    """One model per root; its other served names are aliases. An adapter is a model of its own, with its parent's
+    root and room."""
+    models: dict[str, Model] = {}
+    for card in found:
+        name: str = card["id"]
+        told = card.get("root")
+        root = told if isinstance(told, str) and told else name
+        length = card.get("max_model_len")
+        context = length if isinstance(length, int) and length > 0 else None
+        base = card.get("parent")
+        if base is not None:
+            parent = next((m for m in models.values() if base in (m.id, m.root, *m.aliases)), None)
+            if parent is not None:
+                root, context = parent.root, context or parent.facts.context
+            models[name] = Model(name, [], Facts(context=context), root=root)
+        elif root in models:
+            models[root].aliases.append(name)
+        else:
+            models[root] = Model(name, [], Facts(context=context), root=root)
+    return list(models.values())
+
+
+def _measure(model: str) -> Generator[Call, Reply, Facts]:
+    """What a model takes, at no cost but a little of the server's CPU. 200 = it does, 400 = it does not; any other
+    answer leaves the fact open."""
+    facts = Facts()
+    text = yield _tokenize(model, [{"type": "text", "text": "x"}])
+    counts = text.status == 200
+    if counts:
+        facts.counts = True
+        for modality, part in PARTS.items():
+            # two at once: a limit of one, which is usual, shows itself
+            _learn(facts, modality, (yield _tokenize(model, [part, part])))
+    elif text.status == 404:
+        facts.counts = False
+    tools = yield post(
+        "/v1/chat/completions",
+        {
+            "model": model,
+            "messages": [{"role": "user", "content": "x"}],
+            "tools": [_ASKED],
+            "tool_choice": "auto",
+            "chat_template": "x",
+            "max_tokens": 1,
+        },
+    )
+    words = refusal.read(tools.body).message
+    if tools.status == 400 and _NO_TOOLS in words:
+        facts.tools, facts.forced_tool = False, "ignored"
+    elif tools.status == 200 or (tools.status == 400 and _TOOLS in words):
+        facts.tools = True
+    embeddings = yield Call("POST", "/v1/embeddings", [b"{}"], dict(JSON))
+    facts.operations = _operations(
+        tools, embeddings, templated="chat template" not in refusal.read(text.body).message, counts=counts
+    )
+    return facts
+
+
+def _operations(chat: Reply, embeddings: Reply, templated: bool, counts: bool) -> frozenset[str] | None:
+    """Which routes there are: 404 and 405 = not this one. None if the server said too little."""
+    if chat.status == 0 or embeddings.status == 0:
+        return None
+    out = set()
+    if chat.status not in (404, 405):
+        out |= {"chat", "completion"} if templated else {"completion"}
+        if counts:
+            out.add("count_tokens")
+    if embeddings.status not in (404, 405, 501):
+        out.add("embedding")
+    return frozenset(out) or None
+
+
+def _learn(facts: Facts, modality: str, reply: Reply) -> None:
+    if reply.status == 200:
+        setattr(facts, modality, True)
+    elif reply.status == 400:
+        limit = _AT_MOST.search(refusal.read(reply.body).message)
+        most = int(limit[1]) if limit and limit[2] == modality else 0
+        setattr(facts, modality, most > 0)
+        setattr(facts, f"{modality}_limit", most or None)
+
+
+def _tokenize(model: str, content: list[Json]) -> Call:
+    return post("/tokenize", {"model": model, "messages": [{"role": "user", "content": content}]})

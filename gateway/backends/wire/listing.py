@@ -1,0 +1,67 @@
+"""What the replies to a probe's first calls say about whoever answers there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from gateway.backends import Discovery, Reply
+from gateway.backends.wire import refusal
+from gateway.backends.wire.scrub import scrub
+from gateway.canonical.facts import State
+
+
+def json_of(reply: Reply) -> Any:
+    """The decoded body of a reply with status 200, or None."""
+    if reply.status != 200:
+        return None
+    try:
+        return msgspec.json.decode(reply.body)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def cards(reply: Reply) -> list[dict[str, Any]] | None:
+    """The models of a reply to GET /v1/models; None if it is no list of models."""
+    body = json_of(reply)
+    data = body.get("data") if isinstance(body, dict) else None
+    if not isinstance(data, list):
+        return None
+    return [c for c in data if isinstance(c, dict) and isinstance(c.get("id"), str) and c["id"]]
+
+
+def trouble(reply: Reply) -> Discovery:
+    """What a reply to GET /v1/models that lists no models means, in words for the operator."""
+    status = reply.status
+    if cards(reply) == []:
+        return Discovery("down", detail="it lists no models")
+    if status == 0:
+        return Discovery("down", detail=reply.error or "nobody answers")
+    if 300 <= status < 400:
+        return Discovery(
+            "down",
+            detail=f"it redirects (status {status}), which is not followed: set `url` to where the API itself is",
+        )
+    if status in (401, 403):
+        return Discovery("down", detail="it wants an API key: name a variable that holds it in `api_key_env`")
+    said = refusal.read(reply.body)
+    words = scrub(said.message)[:200]
+    if status == 503 and not said.html:
+        return Discovery("loading", detail=words or "it says that it is not ready")
+    if status == 429:
+        return Discovery("down", detail="it is rate limiting the probe")
+    if said.html:
+        return Discovery("down", detail="a web page answers there, not an API: check `url` and its port and path")
+    if status == 404:
+        return Discovery("down", detail="it has no /v1/models: is `url` the address without /v1, and `kind` right?")
+    if status == 200:
+        return Discovery("down", detail="its GET /v1/models is not a list of models: another API, or the wrong `kind`")
+    return Discovery("down", detail=f"GET /v1/models gave status {status}" + (f": {words}" if words else ""))
+
+
+def alive_state(reply: Reply, unready: State) -> State:
+    """Liveness from a cheap GET: any answer that is not an error is life. `unready` = what a 503 means there."""
+    if reply.status == 503:
+        return unready
+    return "ready" if 200 <= reply.status < 300 or reply.status == 429 else "down"

@@ -1,0 +1,210 @@
+"""A chat as one kind of server takes it: canonical in, canonical out. Nothing of the request that came in is changed:
+the next attempt, at another kind of server, starts from it again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from gateway.backends.wire.media import fit_media
+from gateway.canonical.content import (
+    Audio,
+    Document,
+    Image,
+    Message,
+    Opaque,
+    Part,
+    Refusal,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    Video,
+)
+from gateway.canonical.facts import Facts
+from gateway.canonical.requests import Chat, Completion, Embedding, ToolChoice
+from gateway.errors import BadRequest, PartRefused, UnsupportedParameter
+
+DIALECT = "openai"
+
+
+def words(text: str) -> frozenset[str]:
+    """The words of `text`: a table of field names that reads like one."""
+    return frozenset(text.split())
+
+
+MEANING = words(
+    "guided_json guided_regex guided_choice guided_grammar structured_outputs grammar json_schema format "
+    "functions function_call modalities audio documents"
+)
+"""Fields beyond the canonical ones that change what an answer means: a server that would ignore one gets none."""
+
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ANY = msgspec.json.Decoder()
+
+
+@dataclass(slots=True, frozen=True)
+class Manner:
+    """How a kind wants its requests.
+
+    `extras`: the fields beyond the canonical ones that it gets. `sampling`: canonical sampling fields that it does not
+    know. `whole_dialect`: it knows every part and tool of the dialect (refusals, custom tools); else what can be said
+    plainly is said plainly and the rest is refused. `named_as_required`: it does not understand a named tool choice,
+    but does obey `required`. `thoughts`: it reads the thoughts of earlier turns (elsewhere that may be an unknown
+    field).
+    """
+
+    extras: frozenset[str] = frozenset()
+    sampling: frozenset[str] = frozenset()
+    whole_dialect: bool = False
+    named_as_required: bool = False
+    thoughts: bool = True
+
+
+def prepare(chat: Chat, facts: Facts, manner: Manner, dropped: list[str]) -> Chat:
+    """The chat for a server of this manner; appends to `dropped` what it does not get.
+
+    Raises PartRefused or UnsupportedParameter with the path of what the server can't take."""
+    changed: dict[str, Any] = {}
+    messages = [_message(m, facts, manner, dropped) for m in chat.messages]
+    if any(a is not b for a, b in zip(messages, chat.messages, strict=True)):
+        changed["messages"] = messages
+    if chat.tools or chat.tool_choice is not None or chat.parallel_tool_calls is not None:
+        changed |= _tools(chat, manner, dropped)
+    changed |= prepare_sampling(chat, facts, manner, dropped)
+    if chat.audio_out and not manner.whole_dialect:
+        raise UnsupportedParameter("this server does not speak: it answers in text", param="modalities")
+    return replace(chat, **changed) if changed else chat
+
+
+def prepare_sampling(request: Chat | Completion, facts: Facts, manner: Manner, dropped: list[str]) -> dict[str, Any]:
+    """The `sampling` field without what the server does not know, if there is any; names the extras it does not get."""
+    drop_extras(request, manner, dropped)
+    asked = request.sampling
+    unknown = sorted(f for f in manner.sampling if getattr(asked, f) is not None)
+    if asked.seed is not None and facts.seed is False:
+        unknown.append("seed")
+    if not unknown:
+        return {}
+    dropped += unknown
+    changed: dict[str, Any] = dict.fromkeys(unknown)
+    return {"sampling": replace(asked, **changed)}
+
+
+def drop_extras(request: Chat | Completion | Embedding, manner: Manner, dropped: list[str]) -> None:
+    """Names the request's own extras that the server does not get. Raises UnsupportedParameter for one that changes
+    what the answer means."""
+    for key in (request.extra or {}).get(DIALECT) or ():
+        if key not in manner.extras:
+            if key in MEANING:
+                raise UnsupportedParameter(f"this server does not have `{key}`", param=key)
+            dropped.append(key)
+    dropped += [
+        f"{dialect}.{key}" for dialect, keys in (request.extra or {}).items() if dialect != DIALECT for key in keys
+    ]
+
+
+def _message(message: Message, facts: Facts, manner: Manner, dropped: list[str]) -> Message:
+    parts = message.parts
+    if len(parts) == 1 and type(parts[0]) is Text and parts[0].extra is None and message.extra is None:
+        return message
+    _name_extra(message.extra, "messages[]", manner, dropped)
+    new = _parts(parts, facts, manner, dropped)
+    if not manner.thoughts and any(isinstance(p, Thinking) for p in new):
+        dropped.append("messages[].reasoning_content")
+        new = [p for p in new if not isinstance(p, Thinking)] or [Text("", path=message.path)]
+    return message if new is parts else replace(message, parts=new)
+
+
+def _parts(parts: list[Part], facts: Facts, manner: Manner, dropped: list[str]) -> list[Part]:
+    new = [_part(p, facts, manner, dropped) for p in parts]
+    return parts if all(a is b for a, b in zip(new, parts, strict=True)) else new
+
+
+def _part(part: Part, facts: Facts, manner: Manner, dropped: list[str]) -> Part:
+    if part.extra is not None:
+        _name_extra(part.extra, "messages[].content[]", manner, dropped)
+    if isinstance(part, Text | Thinking):
+        return part
+    if isinstance(part, Image | Audio | Video | Document):
+        media = fit_media(part, facts)
+        return part if media is part.media else replace(part, media=media)
+    if isinstance(part, ToolCall):
+        return _call(part, manner)
+    if isinstance(part, ToolResult):
+        if isinstance(part.content, dict):
+            return part
+        content = _parts(part.content, facts, manner, dropped)
+        return part if content is part.content else replace(part, content=content)
+    if isinstance(part, Refusal):
+        # a field that such servers ignore: as text it stays in the conversation
+        return part if manner.whole_dialect else Text(part.text, path=part.path)
+    assert isinstance(part, Opaque)
+    raise PartRefused(f"no server of this kind knows a part of type {part.type[:40]!r}", param=part.path)
+
+
+def _call(call: ToolCall, manner: Manner) -> ToolCall:
+    """Arguments as the text of a JSON object: servers parse it, and answer anything else with 500, 404 or nothing."""
+    if call.kind == "custom":
+        if manner.whole_dialect:
+            return call
+        return replace(call, kind="function", arguments=_json({"input": call.arguments}))
+    arguments = object_text(call.arguments)
+    return call if arguments == call.arguments else replace(call, arguments=arguments)
+
+
+def object_text(arguments: str) -> str:
+    """`arguments` if it is the text of a JSON object, else one that holds all of it."""
+    try:
+        _OBJECT.decode(arguments)
+        return arguments
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+        pass
+    if not arguments.strip():
+        return "{}"
+    try:
+        value = _ANY.decode(arguments)
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+        return _json({"arguments": arguments})
+    if isinstance(value, str):
+        try:
+            _OBJECT.decode(value)
+            return value  # encoded twice, which some clients do
+        except msgspec.DecodeError:
+            pass
+    return _json({"arguments": value})
+
+
+def _json(value: dict[str, Any]) -> str:
+    try:
+        return msgspec.json.encode(value).decode()
+    except UnicodeEncodeError:
+        raise BadRequest("the arguments of a past tool call hold half of a surrogate pair", param="messages") from None
+
+
+def _tools(chat: Chat, manner: Manner, dropped: list[str]) -> dict[str, Any]:
+    """The tools that may be called and how: allowed names become the list itself, no tools means no choice."""
+    choice = chat.tool_choice
+    if not chat.tools:
+        if choice is not None and choice.mode in ("required", "named"):
+            raise BadRequest("`tool_choice` asks for a tool, but there are no tools", param="tool_choice")
+        return {"tools": [], "tool_choice": None, "parallel_tool_calls": None}
+    for i, tool in enumerate(chat.tools):
+        if tool.kind == "custom" and not manner.whole_dialect:
+            raise UnsupportedParameter("servers of this kind have no custom tools", param=f"tools[{i}]")
+        _name_extra(tool.extra, "tools[]", manner, dropped)
+    if choice is None or not choice.names or manner.whole_dialect:
+        return {}
+    missing = set(choice.names) - {t.name for t in chat.tools}
+    if missing:
+        raise BadRequest(f"`tool_choice` names {sorted(missing)[0][:64]!r}: no such tool", param="tool_choice")
+    if choice.mode == "named" and not manner.named_as_required:
+        return {}
+    mode = "required" if choice.mode == "named" else choice.mode
+    return {"tools": [t for t in chat.tools if t.name in choice.names], "tool_choice": ToolChoice(mode)}
+
+
+def _name_extra(extra: Any, place: str, manner: Manner, dropped: list[str]) -> None:
+    dropped += [f"{place}.{key}" for key in (extra or {}).get(DIALECT) or () if key not in manner.extras]

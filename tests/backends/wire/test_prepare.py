@@ -1,0 +1,175 @@
+from copy import deepcopy
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.backends.wire.prepare import Manner, object_text, prepare
+from gateway.backends.wire.samples import PNG
+from gateway.canonical.content import Image, Media, Message, Opaque, Refusal, Text, Thinking, ToolCall, ToolResult
+from gateway.canonical.facts import Facts
+from gateway.canonical.requests import Chat, Sampling, Tool, ToolChoice
+from gateway.errors import BadRequest, PartRefused, UnsupportedParameter
+
+PLAIN = Manner()
+WHOLE = Manner(whole_dialect=True)
+
+
+def chat(*messages: Message, **fields) -> Chat:
+    return Chat("m", list(messages) or [Message("user", [Text("x")])], **fields)
+
+
+def ready(request: Chat, manner: Manner = PLAIN, facts: Facts | None = None) -> tuple[Chat, list[str]]:
+    before = deepcopy(request)
+    dropped: list[str] = []
+    out = prepare(request, facts or Facts(image=True), manner, dropped)
+    assert request == before  # the next attempt starts from it again
+    return out, dropped
+
+
+def test_a_plain_chat_is_the_same_object() -> None:
+    request = chat(Message("system", [Text("s")]), Message("user", [Text("a"), Text("b")]))
+    assert ready(request) == (request, [])
+    assert ready(request)[0] is request
+
+
+def test_untouched_messages_keep_their_identity() -> None:
+    first, second = Message("user", [Text("x")]), Message("user", [Image(Media("", base64=PNG))])
+    out, _ = ready(chat(first, second))
+    assert out.messages[0] is first
+    assert out.messages[1].parts == [Image(Media("image/png", base64=PNG))]
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ('{"a": 1}', '{"a": 1}'),
+        ("{}", "{}"),
+        ("", "{}"),
+        ("  ", "{}"),
+        ("[1,2]", '{"arguments":[1,2]}'),
+        ("3", '{"arguments":3}'),
+        ("null", '{"arguments":null}'),
+        ('"text"', '{"arguments":"text"}'),
+        ('"{\\"a\\":1}"', '{"a":1}'),
+        ('{"a": ', '{"arguments":"{\\"a\\": "}'),
+        ("{bad", '{"arguments":"{bad"}'),
+        ('{"a": NaN}', '{"arguments":"{\\"a\\": NaN}"}'),
+    ],
+)
+def test_arguments_are_objects(given: str, sent: str) -> None:
+    assert object_text(given) == sent
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=40))
+def test_no_arguments_are_lost(arguments: str) -> None:
+    out = object_text(arguments)
+    value = msgspec.json.decode(out)
+    assert isinstance(value, dict)
+    if out != arguments and arguments.strip():
+        assert (
+            arguments in (value.get("arguments"), msgspec.json.decode(out))
+            or "arguments" in value
+            or value == (msgspec.json.decode(msgspec.json.decode(arguments)))
+        )
+    assert object_text(out) == out
+
+
+def test_calls_refusals_and_results() -> None:
+    call = ToolCall("c", "f", "{bad")
+    custom = ToolCall("d", "g", "free text", "custom")
+    result = ToolResult("c", {"n": 1})
+    request = chat(
+        Message("assistant", [Refusal("no", path="p")]),
+        Message("assistant", [call, custom]),
+        Message("tool", [result]),
+        Message("tool", [ToolResult("d", [Text("see"), Image(Media("", base64=PNG))])]),
+    )
+    out, dropped = ready(request)
+    assert dropped == []
+    assert out.messages[0].parts == [Text("no")]
+    assert out.messages[1].parts == [
+        ToolCall("c", "f", '{"arguments":"{bad"}'),
+        ToolCall("d", "g", '{"input":"free text"}', "function"),
+    ]
+    assert out.messages[2] is request.messages[2]
+    assert out.messages[3].parts[0].content[1] == Image(Media("image/png", base64=PNG))  # type: ignore[union-attr,index]
+    whole, _ = ready(request, WHOLE)
+    assert whole.messages[0] is request.messages[0]
+    assert whole.messages[1].parts[1] == custom
+
+
+def test_parts_of_other_dialects_are_refused_by_path() -> None:
+    with pytest.raises(PartRefused) as caught:
+        ready(
+            chat(
+                Message("user", [Text("x"), Opaque("anthropic", "server_tool_use", {}, path="messages[0].content[1]")])
+            )
+        )
+    assert caught.value.param == "messages[0].content[1]"
+
+
+def test_thoughts_where_they_are_not_read() -> None:
+    request = chat(Message("assistant", [Thinking("hm"), Text("a")]), Message("assistant", [Thinking("hm")]))
+    assert ready(request)[0] is request
+    out, dropped = ready(request, Manner(thoughts=False))
+    assert [m.parts for m in out.messages] == [[Text("a")], [Text("")]]
+    assert dropped == ["messages[].reasoning_content"] * 2
+
+
+def test_extras_are_named_or_refused() -> None:
+    request = chat(
+        Message("user", [Text("x", extra={"openai": {"cache_control": {}}})], extra={"openai": {"weight": 1}}),
+        tools=[Tool("f", extra={"openai": {"cache_control": {}}})],
+        extra={"openai": {"ignore_eos": True, "id_slot": 1}, "gemini": {"safety": 1}},
+    )
+    _, dropped = ready(request, Manner(extras=frozenset({"ignore_eos"})))
+    assert sorted(dropped) == [
+        "gemini.safety",
+        "id_slot",
+        "messages[].content[].cache_control",
+        "messages[].weight",
+        "tools[].cache_control",
+    ]
+    with pytest.raises(UnsupportedParameter, match="grammar") as caught:
+        ready(chat(extra={"openai": {"grammar": "x"}}))
+    assert caught.value.param == "grammar"
+
+
+def test_sampling() -> None:
+    request = chat(sampling=Sampling(temperature=0.5, top_k=4, seed=1))
+    out, dropped = ready(request, Manner(sampling=frozenset({"top_k", "min_p"})), Facts(seed=False))
+    assert out.sampling == Sampling(temperature=0.5)
+    assert dropped == ["top_k", "seed"]
+
+
+TOOLS = [Tool("a"), Tool("b"), Tool("c")]
+
+
+def test_choice_among_tools() -> None:
+    named = chat(tools=TOOLS, tool_choice=ToolChoice("named", ["b"]))
+    assert ready(named)[0] is named
+    out, _ = ready(named, Manner(named_as_required=True))
+    assert (out.tools, out.tool_choice) == ([Tool("b")], ToolChoice("required"))
+    allowed = chat(tools=TOOLS, tool_choice=ToolChoice("auto", ["c", "a"]))
+    out, _ = ready(allowed)
+    assert (out.tools, out.tool_choice) == ([Tool("a"), Tool("c")], ToolChoice("auto"))
+    assert ready(allowed, WHOLE)[0] is allowed
+    with pytest.raises(BadRequest):
+        ready(chat(tools=TOOLS, tool_choice=ToolChoice("required", ["z"])))
+
+
+def test_no_tools_no_choice() -> None:
+    out, _ = ready(chat(tool_choice=ToolChoice("auto"), parallel_tool_calls=False))
+    assert (out.tool_choice, out.parallel_tool_calls) == (None, None)
+    with pytest.raises(BadRequest):
+        ready(chat(tool_choice=ToolChoice("required")))
+
+
+def test_what_a_text_server_cannot_do() -> None:
+    with pytest.raises(UnsupportedParameter):
+        ready(chat(tools=[Tool("a", kind="custom")]))
+    with pytest.raises(UnsupportedParameter):
+        ready(chat(audio_out=True))
+    ready(chat(tools=[Tool("a", kind="custom")], audio_out=True), WHOLE)
