@@ -151,14 +151,14 @@ def _obey(s: Script) -> None:
     s.follow(":", '<|"|>', "1")
     s.follow('<|"|>', "Paris", "}", ",")
     s.follow("Paris", '<|"|>', '":', '"}', '"]', '",', '"', "Paris")
-    s.follow('"', "Paris", "}", ",", "]")
+    s.follow('"', "Paris", "}", "]", ",")
     for opener in ('":', "["):
         s.follow(opener, '"', "1", "[", "{")
     for closer in ("]", '"]'):
         s.follow(closer, "}", ",")
     for comma in (",", '",'):
         s.follow(comma, '"')
-    s.follow("0", "}", ",", "]")
+    s.follow("0", "}", "]", ",")
     for digit in "123456789":
         s.same(digit, "0")
     for end in ("}", '"}'):

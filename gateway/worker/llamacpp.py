@@ -83,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--cache-ram", type=int, default=8192, metavar="MIB", help="for earlier prompts (%(default)s)")
     p.add_argument("--embeddings", action="store_true", help="serve embeddings instead of chat")
+    p.add_argument("--pooling", choices=["mean", "cls", "last"], help="of embeddings, where the model does not say")
     p.add_argument("--api-key-env", metavar="VAR", help="environment variable with the key that clients must send")
     p.add_argument("--parent", type=int, metavar="PID", help="end when this process, which started it, is gone")
     return p
@@ -104,6 +105,8 @@ def _parameters(xllamacpp: Any, options: argparse.Namespace) -> Any:
     p.n_parallel = options.slots
     p.cpuparams.n_threads = p.cpuparams_batch.n_threads = options.threads
     p.embedding = options.embeddings
+    if options.pooling:
+        p.pooling_type = xllamacpp.llama_pooling_type[f"LLAMA_POOLING_TYPE_{options.pooling.upper()}"]
     p.cache_ram_mib = options.cache_ram
     p.endpoint_metrics = True
     p.warmup = False  # a scripted model has nothing to warm; a large one is warmed by its first request
