@@ -13,7 +13,14 @@ from typing import Any, Protocol, TextIO
 
 import msgspec
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -68,6 +75,7 @@ class Metrics:
     """All metrics of one gateway. Children are resolved once and held: `labels()` on the spot costs four times more."""
 
     def __init__(self, targets: Callable[[], Iterable[TargetView]] = lambda: ()) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series per counter that nobody reads
         r = self.registry = CollectorRegistry()
         r.register(_Targets(targets))
         self._requests = Counter(

@@ -29,6 +29,10 @@ HINTS: dict[str, str] = {
     "audio_out": "no server of this kind speaks",
     "hardware": "set `hardware:` on the backend in the configuration",
     "quantization": "serve a model of that quantization, or say it in the backend's `facts:`",
+    "seed": "every server of this kind takes a seed, unless the backend's `facts:` say otherwise",
+    "url": "send the medium as a data: URL",
+    "file_id": "send the medium as a data: URL",
+    "opaque": "send what it says as text",
 }
 """Hints that hold for every kind."""
 

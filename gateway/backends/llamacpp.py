@@ -78,7 +78,8 @@ class Backend(OpenAIWire):
         "prefill": "start llama-server without --no-prefill-assistant",
         "context": "start llama-server with a larger -c N; it is divided by -np",
         "embedding": "start llama-server with --embeddings and a --pooling other than none",
-        "operation": "start llama-server with --embeddings for embeddings; for chat and completions any model serves",
+        **dict.fromkeys(("operation", "chat", "completion"), "serve a generating model"),
+        "count_tokens": "update llama.cpp: it needs POST /v1/chat/completions/input_tokens",
     }
     manner = Manner(extras=_EXTRAS, named_as_required=True)
     signs = Signs(

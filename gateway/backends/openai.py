@@ -47,7 +47,9 @@ class Backend(OpenAIWire):
             ("image", "audio", "video", "document", "audio_out", "tools", "forced_tool", "json_schema", "logprobs"),
             _SAY,
         ),
-        **dict.fromkeys(("choices", "seed", "thinking", "prefill", "context", "operation"), _SAY),
+        **dict.fromkeys(("choices", "seed", "thinking", "prefill", "context"), _SAY),
+        **dict.fromkeys(("operation", "chat", "completion", "embedding"), _SAY),
+        "count_tokens": "servers of this kind have no common way to count tokens",
     }
     manner = Manner(
         extras=frozenset({"audio", "cache_control"}),

@@ -86,8 +86,11 @@ class Backend(OpenAIWire):
         "thinking": "start it with --reasoning-parser NAME (gemma4 for Gemma 4)",
         "prefill": "update vLLM",
         "context": "raise --max-model-len",
-        "quantization": "serve a checkpoint of that quantization, or say it in the backend's `facts:`",
-        "operation": "chat needs a generating model with a chat template; embeddings need a pooling model",
+        **dict.fromkeys(
+            ("operation", "chat"), "serve a generating model that has a chat template (--chat-template FILE)"
+        ),
+        "completion": "serve a generating model",
+        "count_tokens": "let the gateway reach its POST /tokenize",
         "embedding": "serve a pooling model, or one with --runner pooling",
     }
     manner = Manner(extras=_EXTRAS)

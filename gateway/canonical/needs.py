@@ -39,8 +39,8 @@ class MediaNeed:
 
 @dataclass(slots=True)
 class Needs:
-    """`text_size` is the UTF-8 length of all text, an upper bound of its tokens; `tools_size` about that of the declared
-    tools. `opaque` = (path, dialect, type)."""
+    """`text_size` is the UTF-8 length of all text, an upper bound of its tokens; `tools_size` about that of the
+    declared tools. `opaque` = (path, dialect, type)."""
 
     operation: Operation = "chat"
     modalities: frozenset[str] = frozenset()

@@ -150,11 +150,12 @@ class Dispatcher:
         said in the stream. The caller records the end either way."""
         route = self.route(job.context, job.request)
         job.record.model = route.name.public
+        job.model = job.request.model
         job.needs = route.needs
         job.tokens = likely(route.needs)
         if isinstance(job.request, Chat):
             job.request = _with_defaults(job.request, route.name)
-        self._relay.start(job, route.name.public)
+        self._relay.start(job)
         try:
             await self._attempts(job, route)
         finally:
@@ -212,6 +213,8 @@ class Dispatcher:
         here, once, at its end."""
         loop = asyncio.get_running_loop()
         outcome = "cancelled"
+        if job.request.model == "auto":
+            job.model = job.record.model = self._fleet.public_name(d)
         with slot:
             try:
                 await self._relay.attempt(job, d)

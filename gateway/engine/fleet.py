@@ -200,6 +200,7 @@ class Fleet:
         self.settings: Settings
         self.servers: dict[str, Server] = {}
         self._exact: dict[str, Name] = {}
+        self._public: dict[int, str] = {}
         self._globs: list[tuple[str, Name]] = []
 
     def apply(self, settings: Settings) -> None:
@@ -241,8 +242,12 @@ class Fleet:
                 found = exact.setdefault(model_id, Name(model_id, []))
                 if d not in found.deployments:
                     found.deployments.append(d)
+        public: dict[int, str] = {}
+        for name in exact.values():
+            for d in name.deployments:
+                public.setdefault(id(d), name.public)
         exact["auto"] = Name("auto", [d for s in self.servers.values() for d in s.deployments.values()], auto=True)
-        self._exact, self._globs = exact, globs
+        self._exact, self._globs, self._public = exact, globs, public
 
     def _target(self, backend: str, wanted: str) -> Deployment:
         for d in self.servers[backend].deployments.values():
@@ -263,6 +268,10 @@ class Fleet:
             if instead is not None:
                 return instead
         raise ModelNotFound(_not_found(model, self._exact), param="model")
+
+    def public_name(self, d: Deployment) -> str:
+        """The name under which clients know this deployment; `auto` answers with it."""
+        return self._public.get(id(d)) or d.candidate.target.model
 
     def names(self) -> Iterable[Name]:
         """Every public name once, `auto` last."""

@@ -40,11 +40,10 @@ class Relay:
 
     # ---- the life of a job ----
 
-    def start(self, job: Job, public: str) -> None:
+    def start(self, job: Job) -> None:
         """Arms the life signs of a stream: a timer per request, not per read."""
-        job.model = public
         if job.streamed:
-            job.encoder = job.codec.encoder(job.request, public)
+            job.encoder = job.codec.encoder(job.request, job.model)
             job.timer = asyncio.get_running_loop().call_later(self._life_sign, self._show_life, job)
 
     def _show_life(self, job: Job) -> None:
@@ -69,6 +68,8 @@ class Relay:
         if not c.local and privacy_lacks(job.needs, c, self._privacy):
             # routing has refused this already; the last hop does not take its word for it
             raise PrivacyRail("privacy keeps this request on the local servers")
+        if job.streamed:
+            job.encoder = job.codec.encoder(job.request, job.model)  # nothing of an earlier attempt stays in it
         call = backend.build(job.request, c.target, c.facts)
         self._note(job, d, call)
         loop = asyncio.get_running_loop()

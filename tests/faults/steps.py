@@ -192,16 +192,18 @@ class Answer:
 
 @dataclass(frozen=True)
 class Drip:
-    """Raw bytes, `n` at a time, one piece every `every` seconds."""
+    """Raw bytes, `n` at a time, one piece every `every` seconds. `whole` = with them the response is complete."""
 
     data: bytes
     n: int = 1
     every: float = 0.01
+    whole: bool = False
 
     async def run(self, x: Exchange) -> None:
         for piece in cut(self.data, [self.n]):
             await x.write(piece)
             await asyncio.sleep(self.every)
+        x.complete = x.complete or self.whole
 
 
 @dataclass(frozen=True)
