@@ -1,0 +1,317 @@
+import msgspec
+import pytest
+
+from gateway.backends import Discovery, Reply, load, run_probe
+from gateway.canonical.content import Audio, Image, Media, Message, Refusal, Text, Thinking, Video
+from gateway.canonical.facts import Facts, Target, layer
+from gateway.canonical.requests import (
+    Chat,
+    Completion,
+    CountTokens,
+    OutputFormat,
+    Sampling,
+    ThinkingConfig,
+    Tool,
+    ToolChoice,
+)
+from gateway.errors import PartRefused, UnsupportedParameter
+from tests.backends.recorded import body_of, exchange, reply
+
+BACKEND = load("llamacpp")
+TARGET = Target("ears", "llamacpp", "tiny-gemma4")
+FACTS = layer(("probed", Facts(image=True, audio=True, video=True, slots=2, choices=2)), ("assumed", BACKEND.assumed))
+OFF = {"enable_thinking": False}
+USER = Message("user", [Text("x")])
+TOOLS = [Tool("a", "does a", {"type": "object"}), Tool("b")]
+RENDERED = [
+    {"type": "function", "function": {"name": "a", "description": "does a", "parameters": {"type": "object"}}},
+    {"type": "function", "function": {"name": "b"}},
+]
+
+
+def body(request, facts: Facts = FACTS):
+    return body_of(BACKEND.build(request, TARGET, facts))
+
+
+def chat(**fields) -> Chat:
+    return Chat("public", fields.pop("messages", [USER]), **fields)
+
+
+BASE = {"model": "tiny-gemma4", "messages": [{"role": "user", "content": "x"}], "chat_template_kwargs": OFF}
+JSON_SCHEMA = OutputFormat("json_schema", "n", {"type": "object"})
+
+BUILT = [
+    (chat(), BASE),
+    (
+        chat(stream=True),
+        {**BASE, "stream": True, "stream_options": {"include_usage": True}, "return_progress": True},
+    ),
+    (chat(tools=[], parallel_tool_calls=True), BASE),
+    (chat(tools=TOOLS), {**BASE, "tools": RENDERED}),
+    (chat(tools=TOOLS, tool_choice=ToolChoice("none")), {**BASE, "tools": RENDERED, "tool_choice": "none"}),
+    (
+        chat(tools=TOOLS, tool_choice=ToolChoice("named", ["b"]), parallel_tool_calls=False),
+        {**BASE, "tools": RENDERED[1:], "tool_choice": "required", "parallel_tool_calls": False},
+    ),
+    (
+        chat(tools=TOOLS, tool_choice=ToolChoice("required", ["a"])),
+        {**BASE, "tools": RENDERED[:1], "tool_choice": "required"},
+    ),
+    (chat(thinking=ThinkingConfig(enabled=True)), {**BASE, "chat_template_kwargs": {"enable_thinking": True}}),
+    (
+        chat(thinking=ThinkingConfig(True, "high", 64)),
+        {
+            **BASE,
+            "chat_template_kwargs": {"enable_thinking": True, "reasoning_effort": "high"},
+            "reasoning_budget_tokens": 64,
+        },
+    ),
+    (chat(thinking=ThinkingConfig(False, "none")), BASE),
+    (
+        chat(extra={"openai": {"chat_template_kwargs": {"date": "today", "enable_thinking": "yes"}}}),
+        {**BASE, "chat_template_kwargs": {"date": "today", "enable_thinking": False}},
+    ),
+    (
+        chat(sampling=Sampling(temperature=0, top_k=3, seed=1, repetition_penalty=1.1, logit_bias={"5": 2.0})),
+        {**BASE, "temperature": 0, "top_k": 3, "seed": 1, "repeat_penalty": 1.1, "logit_bias": {"5": 2.0}},
+    ),
+    (chat(choices=2, logprobs=True, top_logprobs=1), {**BASE, "n": 2, "logprobs": True, "top_logprobs": 1}),
+    (
+        chat(output=JSON_SCHEMA),
+        {
+            **BASE,
+            "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}},
+        },
+    ),
+    (
+        chat(extra={"openai": {"ignore_eos": True, "grammar": "root ::= x", "id_slot": 3, "cache_prompt": False}}),
+        {**BASE, "ignore_eos": True, "grammar": "root ::= x", "cache_prompt": False},
+    ),
+    (
+        chat(messages=[USER, Message("assistant", [Thinking("hm"), Text("a"), Refusal("no")]), USER]),
+        {
+            **BASE,
+            "messages": [
+                {"role": "user", "content": "x"},
+                {
+                    "role": "assistant",
+                    "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "no"}],
+                    "reasoning_content": "hm",
+                },
+                {"role": "user", "content": "x"},
+            ],
+        },
+    ),
+    (
+        chat(messages=[USER, Message("assistant", [Text("The")])], prefill=True),
+        {**BASE, "messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "The"}]},
+    ),
+    (
+        chat(
+            messages=[
+                Message(
+                    "user",
+                    [
+                        Image(Media("image/png", base64="AAAA", detail="low")),
+                        Audio(Media("audio/mpeg", base64="AAAA")),
+                        Video(Media("video/mp4", base64="AAAA")),
+                    ],
+                )
+            ]
+        ),
+        {
+            **BASE,
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA", "detail": "low"}},
+                        {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "mp3"}},
+                        {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,AAAA"}},
+                    ],
+                }
+            ],
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("request_", "expected"), BUILT)
+def test_bodies(request_: Chat, expected: dict) -> None:
+    got = body(request_)
+    assert got == expected
+
+
+REFUSED = [
+    (chat(choices=3), "n"),
+    (chat(tools=TOOLS, stream=True, logprobs=True), "logprobs"),
+    (chat(tools=TOOLS, output=JSON_SCHEMA), "response_format"),
+    (chat(tools=TOOLS, extra={"openai": {"grammar": "x"}}), "grammar"),
+    (chat(extra={"openai": {"structured_outputs": {}}}), "structured_outputs"),
+    (chat(audio_out=True), "modalities"),
+    (Completion("m", ["a", "b"]), "prompt"),
+    (Completion("m", [[1, 2]]), "prompt"),
+    (Completion("m", ["a"], suffix="b"), "suffix"),
+    (Completion("m", ["a"], echo=True), "echo"),
+]
+
+
+@pytest.mark.parametrize(("request_", "param"), REFUSED)
+def test_what_it_would_ignore_is_refused(request_, param: str) -> None:
+    with pytest.raises(UnsupportedParameter) as caught:
+        body(request_)
+    assert caught.value.param == param
+
+
+def test_what_goes_with_what() -> None:
+    body(chat(tools=TOOLS, logprobs=True))
+    body(chat(stream=True, logprobs=True))
+    body(chat(tools=TOOLS, tool_choice=ToolChoice("none"), output=JSON_SCHEMA))
+
+
+def test_webp_and_flac_are_not_taken() -> None:
+    for part in (Image(Media("image/webp", base64="AAAA")), Audio(Media("audio/flac", base64="AAAA"))):
+        with pytest.raises(PartRefused, match="not converted yet"):
+            body(chat(messages=[Message("user", [part])]))
+
+
+def test_a_template_that_cannot_think() -> None:
+    request = chat(thinking=ThinkingConfig(enabled=True))
+    call = BACKEND.build(request, TARGET, layer(("probed", Facts(thinking=False)), ("assumed", FACTS)))
+    assert call.dropped == ["thinking"]
+    assert body_of(call) == BASE
+
+
+def test_completions() -> None:
+    request = Completion("m", ["a"], best_of=2, sampling=Sampling(repetition_penalty=1.5), stream=True)
+    call = BACKEND.build(request, TARGET, FACTS)
+    assert call.dropped == ["best_of"]
+    assert body_of(call) == {
+        "model": "tiny-gemma4",
+        "prompt": "a",
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "return_progress": True,
+        "repeat_penalty": 1.5,
+    }
+
+
+def test_counting() -> None:
+    request = CountTokens(chat(tools=TOOLS, sampling=Sampling(max_tokens=3), stream=True))
+    call = BACKEND.count(request, TARGET, FACTS)
+    assert call is not None
+    assert (call.path, body_of(call)) == ("/v1/chat/completions/input_tokens", {**BASE, "tools": RENDERED})
+    recorded = exchange("llamacpp/chat_input_tokens")
+    assert recorded.path == call.path
+    assert BACKEND.read_count(msgspec.json.decode(recorded.reply.body)) == 18
+
+
+def probe(*names: str) -> Discovery:
+    return run_probe(BACKEND.probe(), iter([n if isinstance(n, Reply) else reply(f"llamacpp/{n}") for n in names]))
+
+
+def test_probe_of_a_multimodal_server() -> None:
+    found = probe("models", "props", "embeddings_empty")
+    assert (found.state, found.version, found.detail) == ("ready", "b0-unknown", "")
+    (model,) = found.models
+    assert (model.id, model.aliases, model.root) == ("tiny-gemma4", [], "models/tiny/tiny-gemma4.gguf")
+    assert model.facts == Facts(
+        operations=frozenset({"chat", "completion", "count_tokens"}),
+        image=True,
+        audio=True,
+        video=True,
+        tools=True,
+        thinking=True,
+        context=4096,
+        slots=2,
+        choices=2,
+        quantization="f32",
+        size=217104 / 1e9,
+        fixture=True,
+        version="b0-unknown",
+    )
+
+
+def test_probe_of_a_text_server() -> None:
+    found = probe("smollm2_models", "smollm2_props", "embeddings_empty_enabled")
+    facts = found.models[0].facts
+    assert (facts.image, facts.audio, facts.video) == (False, False, False)
+    assert (facts.tools, facts.forced_tool, facts.thinking) == (False, "ignored", False)
+    assert (facts.quantization, facts.context, facts.fixture) == ("q4_1", 2048, None)
+    assert facts.operations == frozenset({"chat", "completion", "count_tokens", "embedding"})
+
+
+def test_embeddings_without_pooling() -> None:
+    facts = probe("models", "props", "embeddings_pooling_none").models[0].facts
+    assert "embedding" not in (facts.operations or ())
+
+
+def test_older_builds_tell_modalities_in_props_only() -> None:
+    listed = reply("llamacpp/smollm2_models")
+    body = msgspec.json.decode(listed.body)
+    del body["data"][0]["architecture"]
+    props = {"modalities": {"vision": True, "audio": False}, "default_generation_settings": {"n_ctx": 7}}
+    replies = [Reply(200, body=msgspec.json.encode(body)), Reply(200, body=msgspec.json.encode(props)), Reply(501)]
+    facts = run_probe(BACKEND.probe(), iter(replies)).models[0].facts
+    assert (facts.image, facts.audio, facts.video, facts.context) == (True, False, False, 7)
+    assert (facts.tools, facts.thinking, facts.slots) == (None, None, None)
+
+
+def test_a_sleeping_server_is_not_woken() -> None:
+    props = msgspec.json.decode(reply("llamacpp/props").body)
+    props["is_sleeping"] = True
+    found = probe("models", Reply(200, body=msgspec.json.encode(props)))
+    assert (found.state, found.models[0].state, found.models[0].facts.operations) == ("cold", "cold", None)
+
+
+def test_router_mode() -> None:
+    found = probe("router_models", "router_props")
+    assert [(m.id, m.state, m.facts.context, m.facts.image, m.facts.video) for m in found.models] == [
+        ("tiny-a", "cold", 2048, False, False),
+        ("tiny-mm", "cold", 2048, True, False),
+    ]
+    assert found.models[1].root == "models/router/tiny-mm/tiny-gemma4.gguf"
+    after = probe("router_models_after", "router_props")
+    assert [(m.state, m.facts.video) for m in after.models] == [("cold", False), ("ready", True)]
+
+
+@pytest.mark.parametrize(
+    ("first", "state"),
+    [
+        (Reply(0, error="nothing listens there"), "down"),
+        (Reply(503, body=b'{"error":{"message":"Loading model","type":"unavailable_error","code":503}}'), "loading"),
+        (Reply(200, body=b"<html></html>"), "down"),
+        (reply("llamacpp/smollm2_err_401_models"), "down"),
+    ],
+)
+def test_probe_of_something_else(first: Reply, state: str) -> None:
+    found = probe(first)
+    assert (found.state, found.models) == (state, [])
+    assert found.detail
+
+
+def test_probe_without_props() -> None:
+    found = probe("models", Reply(404))
+    assert (found.state, found.models[0].facts.image, found.models[0].facts.tools) == ("ready", True, None)
+    assert "/props" in found.detail
+
+
+@pytest.mark.parametrize("garbage", [b"[]", b"{}", b'{"modalities":3,"chat_template":[],"total_slots":"x"}', b"\xff"])
+def test_probe_of_garbage(garbage: bytes) -> None:
+    assert probe("models", Reply(200, body=garbage), Reply(0)).state == "ready"
+    card = b'{"data":[{"id":"x","meta":[],"architecture":3,"aliases":{},"status":"y"}]}'
+    assert probe(Reply(200, body=card), Reply(200, body=b'{"role":"router"}')).models[0].state == "cold"
+
+
+def test_life() -> None:
+    assert run_probe(BACKEND.alive(), iter([reply("llamacpp/health")])) == "ready"
+    assert run_probe(BACKEND.alive(), iter([Reply(503)])) == "loading"
+    assert run_probe(BACKEND.alive(), iter([Reply(0)])) == "down"
+
+
+def test_claims() -> None:
+    for name in ("models", "smollm2_models", "router_models", "smollm2_err_401_models"):
+        assert BACKEND.claims(reply(f"llamacpp/{name}"))
+    for name in ("models", "imgonly_err_401_models", "props"):
+        assert not BACKEND.claims(reply(f"vllm/{name}"))
+    assert not BACKEND.claims(Reply(0))

@@ -1,0 +1,303 @@
+import msgspec
+import pytest
+
+from gateway.backends import Call, Discovery, Reply, load, run_probe
+from gateway.canonical.content import Audio, Image, Media, Message, Text, Thinking, ToolCall, ToolResult, Video
+from gateway.canonical.facts import Facts, Target, layer
+from gateway.canonical.requests import (
+    Chat,
+    Completion,
+    CountTokens,
+    OutputFormat,
+    Sampling,
+    ThinkingConfig,
+    Tool,
+    ToolChoice,
+)
+from gateway.errors import BadRequest, UnsupportedParameter
+from tests.backends.recorded import body_of, exchange, reply
+
+BACKEND = load("vllm")
+TARGET = Target("gpu", "vllm", "nvidia/Gemma-4-31B-IT-NVFP4")
+FACTS = layer(("probed", Facts(image=True, audio=True, video=True)), ("assumed", BACKEND.assumed))
+USER = Message("user", [Text("x")])
+OFF = {"enable_thinking": False}
+BASE = {"model": TARGET.model, "messages": [{"role": "user", "content": "x"}], "chat_template_kwargs": OFF}
+TOOLS = [Tool("a"), Tool("b")]
+RENDERED = [{"type": "function", "function": {"name": n}} for n in "ab"]
+
+
+def chat(**fields) -> Chat:
+    return Chat("public", fields.pop("messages", [USER]), **fields)
+
+
+def body(request):
+    return body_of(BACKEND.build(request, TARGET, FACTS))
+
+
+BUILT = [
+    (chat(), BASE),
+    (chat(stream=True), {**BASE, "stream": True, "stream_options": {"include_usage": True}}),
+    (chat(tools=[], tool_choice=ToolChoice("auto")), BASE),
+    (
+        chat(tools=TOOLS, tool_choice=ToolChoice("named", ["b"])),
+        {**BASE, "tools": RENDERED, "tool_choice": {"type": "function", "function": {"name": "b"}}},
+    ),
+    (
+        chat(tools=TOOLS, tool_choice=ToolChoice("auto", ["b"])),
+        {**BASE, "tools": RENDERED[1:], "tool_choice": "auto"},
+    ),
+    (
+        chat(thinking=ThinkingConfig(True, "high")),
+        {**BASE, "chat_template_kwargs": {"enable_thinking": True}, "reasoning_effort": "high"},
+    ),
+    (chat(thinking=ThinkingConfig(False, "none")), BASE),
+    (chat(thinking=ThinkingConfig(True, include=False)), {**BASE, "chat_template_kwargs": {"enable_thinking": True}}),
+    (
+        chat(messages=[USER, Message("assistant", [Text("The")])], prefill=True),
+        {
+            **BASE,
+            "messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "The"}],
+            "continue_final_message": True,
+            "add_generation_prompt": False,
+        },
+    ),
+    (chat(extra={"openai": {"guided_regex": "a+"}}), {**BASE, "structured_outputs": {"regex": "a+"}}),
+    (
+        chat(output=OutputFormat("json_object"), sampling=Sampling(top_k=2, repetition_penalty=1.1)),
+        {**BASE, "response_format": {"type": "json_object"}, "top_k": 2, "repetition_penalty": 1.1},
+    ),
+    (
+        chat(
+            messages=[
+                Message("assistant", [Thinking("hm"), ToolCall("c", "f", "{}")]),
+                Message("tool", [ToolResult("c", [Text("ok")])]),
+            ]
+        ),
+        {
+            **BASE,
+            "messages": [
+                {
+                    "role": "assistant",
+                    "content": None,
+                    "reasoning": "hm",
+                    "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+                },
+                {"role": "tool", "tool_call_id": "c", "content": "ok"},
+            ],
+        },
+    ),
+    (
+        chat(
+            messages=[
+                Message(
+                    "user",
+                    [
+                        Image(Media("image/webp", base64="AAAA")),
+                        Audio(Media("audio/mp4", base64="AAAA")),
+                        Audio(Media("audio/webm", base64="AAAA")),
+                        Video(Media("video/quicktime", base64="AAAA")),
+                    ],
+                )
+            ]
+        ),
+        {
+            **BASE,
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "image_url", "image_url": {"url": "data:image/webp;base64,AAAA"}},
+                        {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "m4a"}},
+                        {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "webm"}},
+                        {"type": "video_url", "video_url": {"url": "data:video/quicktime;base64,AAAA"}},
+                    ],
+                }
+            ],
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("request_", "expected"), BUILT)
+def test_bodies(request_: Chat, expected: dict) -> None:
+    assert body(request_) == expected
+
+
+def test_one_constraint_at_a_time() -> None:
+    both = {"openai": {"guided_regex": "a", "structured_outputs": {"choice": ["a"]}}}
+    with pytest.raises(BadRequest):
+        body(chat(extra=both))
+    with pytest.raises(BadRequest):
+        body(chat(extra={"openai": {"guided_choice": ["a"]}}, output=OutputFormat("json_object")))
+    with pytest.raises(UnsupportedParameter):
+        body(chat(extra={"openai": {"grammar": "x"}}))
+
+
+def test_what_is_not_sent_is_named() -> None:
+    extra = {"openai": {"mm_processor_kwargs": {"max_soft_tokens": 70}, "skip_special_tokens": True}}
+    call = BACKEND.build(chat(extra=extra, thinking=ThinkingConfig(True, budget=9)), TARGET, FACTS)
+    assert call.dropped == ["mm_processor_kwargs", "skip_special_tokens", "thinking_budget"]
+
+
+def test_completions() -> None:
+    request = Completion("m", ["a", "b"], suffix="c", extra={"openai": {"guided_choice": ["x"]}})
+    assert body(request) == {
+        "model": TARGET.model,
+        "prompt": ["a", "b"],
+        "suffix": "c",
+        "structured_outputs": {"choice": ["x"]},
+    }
+
+
+def test_counting() -> None:
+    request = CountTokens(chat(tools=TOOLS, prefill=True, sampling=Sampling(max_tokens=3)))
+    call = BACKEND.count(request, TARGET, FACTS)
+    assert call is not None
+    assert call.path == "/tokenize"
+    sent = {**BASE, "tools": RENDERED, "continue_final_message": True, "add_generation_prompt": False}
+    assert body_of(call) == sent
+    assert BACKEND.read_count(msgspec.json.decode(reply("vllm/tokenize_chat").body)) == 14
+
+
+class Server:
+    """Answers a probe from recorded replies, by what is asked; keeps what was asked."""
+
+    def __init__(self, **replies: Reply) -> None:
+        self.replies = {"text": reply("vllm/tokenize_chat"), "embeddings": reply("vllm/embeddings"), **replies}
+        self.asked: list[str] = []
+
+    def __call__(self, call: Call) -> Reply:
+        what = call.path.rsplit("/", 1)[-1]
+        if what == "tokenize":
+            content = body_of(call)["messages"][0]["content"]
+            what = content[0]["type"].removesuffix("_url").removeprefix("input_")
+            assert len(content) == (1 if what == "text" else 2)
+        self.asked.append(what)
+        return self.replies[what]
+
+    def probe(self) -> Discovery:
+        steps = BACKEND.probe()
+        call = next(steps)
+        try:
+            while True:
+                call = steps.send(self(call))
+        except StopIteration as stop:
+            return stop.value
+
+
+COUNTED = reply("vllm/tokenize_chat")
+NO_PARSER = reply("vllm/imgonly_err_tools_auto_not_enabled")
+TRUSTS = Reply(
+    400,
+    body=b'{"error":{"message":"Chat template is passed with request, but --trust-request-chat-template is not set.",'
+    b'"type":"BadRequestError","param":null,"code":400}}',
+)
+BASIC = {"models": reply("vllm/models"), "version": reply("vllm/version"), "completions": TRUSTS}
+
+
+def test_probe_of_a_server_that_takes_all() -> None:
+    server = Server(**BASIC, image=COUNTED, audio=reply("vllm/err_two_audio"), video=COUNTED)
+    found = server.probe()
+    assert server.asked == ["models", "version", "text", "image", "audio", "video", "completions", "embeddings"]
+    assert (found.state, found.version) == ("ready", "0.32.0")
+    (model,) = found.models
+    assert (model.id, model.aliases, model.root) == ("tiny-gemma4", ["gemma-alias"], "models/hf-tiny")
+    assert model.facts == Facts(
+        operations=frozenset({"chat", "completion", "count_tokens"}),
+        image=True,
+        audio=True,
+        video=True,
+        audio_limit=1,
+        tools=True,
+        context=2048,
+        counts=True,
+        version="0.32.0",
+    )
+
+
+def test_probe_of_a_server_that_only_sees() -> None:
+    server = Server(
+        **(BASIC | {"completions": NO_PARSER}),
+        image=reply("vllm/imgonly_err_two_images"),
+        audio=reply("vllm/imgonly_err_audio"),
+        video=reply("vllm/imgonly_err_video"),
+    )
+    facts = server.probe().models[0].facts
+    assert (facts.image, facts.audio, facts.video) == (True, False, False)
+    assert (facts.image_limit, facts.audio_limit) == (1, None)
+    assert (facts.tools, facts.forced_tool) == (False, "ignored")
+
+
+def test_other_answers_leave_facts_open() -> None:
+    server = Server(**(BASIC | {"completions": Reply(500)}), image=Reply(500), audio=Reply(0), video=Reply(401))
+    facts = server.probe().models[0].facts
+    assert (facts.image, facts.audio, facts.video, facts.tools) == (None, None, None, None)
+    assert facts.operations == frozenset({"chat", "completion", "count_tokens"})
+
+
+def test_a_pooling_model_and_a_base() -> None:
+    none = Reply(404, body=b'{"detail":"Not Found"}')
+    pooling = Server(**(BASIC | {"completions": none}), text=none, embeddings=Reply(400))
+    facts = pooling.probe().models[0].facts
+    assert (facts.operations, facts.counts, facts.image) == (frozenset({"embedding"}), False, None)
+    words = b'{"error":{"message":"default chat template is no longer allowed","type":"BadRequestError","code":400}}'
+    base = Server(**BASIC, text=Reply(400, body=words))
+    assert base.probe().models[0].facts.operations == frozenset({"completion"})
+
+
+def test_silence_in_the_middle_leaves_operations_open() -> None:
+    server = Server(**(BASIC | {"completions": Reply(0)}), text=Reply(0))
+    assert server.probe().models[0].facts.operations is None
+
+
+def test_adapters() -> None:
+    cards = [
+        {"id": "base", "root": "google/gemma-4-12B-it", "parent": None, "max_model_len": 4096},
+        {"id": "sql", "root": "/loras/sql", "parent": "base", "max_model_len": None},
+        {"id": "lost", "root": "/loras/x", "parent": "gone", "max_model_len": None},
+        {"id": "bare"},
+    ]
+    listed = Reply(200, body=msgspec.json.encode({"data": cards}))
+    server = Server(**(BASIC | {"models": listed}), image=COUNTED, audio=Reply(400), video=Reply(400))
+    found = server.probe()
+    assert [(m.id, m.root, m.facts.context, m.facts.image) for m in found.models] == [
+        ("base", "google/gemma-4-12B-it", 4096, True),
+        ("sql", "google/gemma-4-12B-it", 4096, True),
+        ("lost", "/loras/x", None, True),
+        ("bare", "bare", None, True),
+    ]
+    assert server.asked.count("image") == 3
+
+
+@pytest.mark.parametrize("first", [Reply(0), reply("vllm/imgonly_err_401_models"), Reply(200, body=b"<html>")])
+def test_probe_of_something_else(first: Reply) -> None:
+    found = run_probe(BACKEND.probe(), iter([first]))
+    assert (found.state, found.models) == ("down", [])
+
+
+def test_the_probe_of_tools_is_what_was_recorded() -> None:
+    recorded = exchange("vllm/imgonly_err_tools_auto_not_enabled")
+    calls: list[Call] = []
+    server = Server(**BASIC, image=COUNTED, audio=COUNTED, video=COUNTED)
+    steps = BACKEND.probe()
+    call = next(steps)
+    try:
+        while True:
+            calls.append(call)
+            call = steps.send(server(call))
+    except StopIteration:
+        pass
+    (asked,) = [c for c in calls if c.path == recorded.path]
+    assert set(body_of(asked)) == set(recorded.request) | {"tool_choice", "chat_template"}
+
+
+def test_life() -> None:
+    assert run_probe(BACKEND.alive(), iter([reply("vllm/health")])) == "ready"
+    assert run_probe(BACKEND.alive(), iter([Reply(503)])) == "down"
+
+
+def test_claims() -> None:
+    assert BACKEND.claims(reply("vllm/models"))
+    assert not BACKEND.claims(reply("llamacpp/models"))
+    assert not BACKEND.claims(reply("vllm/imgonly_err_401_models"))
