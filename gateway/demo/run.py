@@ -64,11 +64,15 @@ def taken(port: int) -> str:
 
 
 async def serve_gateway(config: str, *, ready: Callable[[str], None], stop: asyncio.Event) -> int:
-    """The gateway itself. The environment's overrides are left out: the configuration says all."""
-    from gateway.app import serve
+    """The gateway itself. The environment's overrides are left out: the configuration says all. Raises OSError if
+    somebody took the port since it was looked at."""
+    from gateway.app import PortTaken, serve
     from gateway.settings import parse
 
-    return await serve(parse(config, {}), ready=ready, stop=stop)
+    try:
+        return await serve(parse(config, {}), env={}, ready=ready, stop=stop)
+    except PortTaken as e:
+        raise OSError(str(e)) from e
 
 
 async def demo(fleet: Fleet, port: int, folder: Path, serve: Serve, *, once: bool) -> int:

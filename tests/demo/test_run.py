@@ -181,3 +181,11 @@ def test_config_only_prints_what_can_be_loaded(
     config = yaml.safe_load(capsys.readouterr().out)
     assert config["listen"] == "127.0.0.1:4567"
     assert {"ears", "eyes"} <= set(config["backends"])
+
+
+@pytest.mark.real
+async def test_the_real_gateway_answers_as_expected(
+    cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], needs_ffmpeg: None
+) -> None:
+    fleet = plan(cache)
+    assert await run.demo(fleet, free_ports(1)[0], tmp_path, run.serve_gateway, once=True) == 0, capsys.readouterr().out
