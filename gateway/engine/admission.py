@@ -42,14 +42,15 @@ class Gate:
         self._waiting.append(turn)
         c.queued += 1
         try:
-            await asyncio.wait_for(turn, timeout)
-        except TimeoutError:
-            raise Overloaded(
-                f"every target that fits is at its limit; waited {timeout:g} s for a place", retry_after=5.0
-            ) from None
-        except asyncio.CancelledError:
+            async with asyncio.timeout(timeout):  # not wait_for: in 3.11 it loses a cancellation in the same moment
+                await turn
+        except (TimeoutError, asyncio.CancelledError) as e:
             if turn.done() and not turn.cancelled():
                 self._leave()  # the slot was handed over in the same moment: pass it on
+            if isinstance(e, TimeoutError):
+                raise Overloaded(
+                    f"every target that fits is at its limit; waited {timeout:g} s for a place", retry_after=5.0
+                ) from None
             raise
         finally:
             c.queued -= 1
@@ -80,6 +81,9 @@ class Slot:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.leave()
+
+    def leave(self) -> None:
         gate, self._gate = self._gate, None
         if gate is not None:
             gate._leave()

@@ -7,7 +7,6 @@ of its class (gateway/errors). Counting, building and deciding are the same code
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -52,6 +51,14 @@ class Route:
     by_candidate: dict[int, Deployment]
     short: list[tuple[Candidate, Lack]] = field(default_factory=list)
     """Targets that the prompt turned out to be too long for."""
+    unable: list[tuple[Candidate, GatewayError]] = field(default_factory=list)
+    """Targets whose kind refused this very request when the call was built."""
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """The targets that may take the request, best first, those at their limit last."""
+        busy = self.decision.busy
+        return self.decision.order + busy if busy else self.decision.order
 
 
 class Dispatcher:
@@ -93,15 +100,20 @@ class Dispatcher:
         )
         return Route(name, needs, decision, {id(d.candidate): d for d in name.deployments})
 
-    async def fitting(self, route: Route, request: Request) -> AsyncIterator[Deployment]:
-        """The targets that may take the request, best first; those that turn out to have too little room are left
-        out and noted in `route.short`."""
-        for candidate in (*route.decision.order, *route.decision.busy):
-            lack = await self._too_long(route, request, candidate)
-            if lack is not None:
-                route.short.append((candidate, lack))
-                continue
-            yield route.by_candidate[id(candidate)]
+    async def prepare(self, route: Route, request: Request, candidate: Candidate) -> Call | None:
+        """The call for one of the targets that the decision found. None, and noted in the route, if the target turns
+        out to have too little room or its kind can't take this very request."""
+        lack = await self._too_long(route, request, candidate)
+        if lack is not None:
+            route.short.append((candidate, lack))
+            return None
+        backend = route.by_candidate[id(candidate)].server.backend
+        assert backend is not None
+        try:
+            return backend.build(request, candidate.target, candidate.facts)
+        except GatewayError as e:
+            route.unable.append((candidate, e))
+            return None
 
     async def _too_long(self, route: Route, request: Request, c: Candidate) -> Lack | None:
         context = c.facts.context
@@ -131,13 +143,10 @@ class Dispatcher:
         except (KeyError, TypeError, ValueError):
             return None
 
-    def build(self, request: Request, d: Deployment) -> Call:
-        """What would be sent. Pure; raises what the server's kind refuses."""
-        assert d.server.backend is not None
-        return d.server.backend.build(request, d.candidate.target, d.candidate.facts)
-
     def refused(self, route: Route) -> GatewayError:
         """The error for a request that no target can take now."""
+        if route.unable:
+            return route.unable[0][1]
         if route.short:
             most = max(route.short, key=lambda s: s[0].facts.context or 0)
             return ContextTooLong(most[1].reason, param="messages")
@@ -165,21 +174,25 @@ class Dispatcher:
         last: GatewayError | None = None
         tried = 0
         once = False
-        waiting: list[Deployment] = []
-        async for d in self.fitting(route, job.request):
-            if tried >= MAX_ATTEMPTS or not self._may_use(d):
+        waiting: list[tuple[Deployment, Call]] = []
+        for candidate in route.candidates:
+            call = await self.prepare(route, job.request, candidate)
+            if call is None:
                 continue
-            slot = d.gate.try_enter()
+            d = route.by_candidate[id(candidate)]
+            slot = self._enter(d, len(route.candidates) == 1)
             if slot is None:
-                waiting.append(d)
+                waiting.append((d, call))
                 continue
             tried += 1
-            last = await self._attempt(job, d, slot)
+            last = await self._attempt(job, d, call, slot)
             if last is None or job.content or last.failover == "never" or (last.failover == "once" and once):
                 break
             once = once or last.failover == "once"
+            if tried == MAX_ATTEMPTS:
+                break
         else:
-            if waiting and tried < MAX_ATTEMPTS and (last is None or last.failover != "never"):
+            if waiting:
                 last = await self._wait(job, waiting)
             elif last is None:
                 last = self.refused(route)
@@ -188,14 +201,22 @@ class Dispatcher:
                 self._recorder.metrics.privacy_refusal()
             await self._fail(job, last)
 
-    def _may_use(self, d: Deployment) -> bool:
-        return d.breaker.allow(asyncio.get_running_loop().time())
+    def _enter(self, d: Deployment, alone: bool) -> Slot | None:
+        """A place at the target, if it has one free and its breaker does not mind. `alone`: there is no other."""
+        slot = d.gate.try_enter()
+        if slot is not None and not alone:
+            now = asyncio.get_running_loop().time()
+            spared = d.candidate.ejected_until > now  # routing took it all the same: all the others are worse
+            if not spared and not d.breaker.allow(now):
+                slot.leave()
+                return None
+        return slot
 
-    async def _wait(self, job: Job, waiting: list[Deployment]) -> GatewayError | None:
+    async def _wait(self, job: Job, waiting: list[tuple[Deployment, Call]]) -> GatewayError | None:
         """Queues at the best of the targets that are at their limit."""
         loop = asyncio.get_running_loop()
         since = loop.time()
-        d = min(waiting, key=lambda w: w.candidate.queued / w.candidate.weight)
+        d, call = min(waiting, key=lambda w: w[0].candidate.queued / w[0].candidate.weight)
         try:
             slot = await d.gate.enter(self._queue_wait)
         except Overloaded as e:
@@ -206,9 +227,9 @@ class Dispatcher:
         finally:
             job.record.queued = loop.time() - since
             self._recorder.metrics.queue(d.server.name, job.record.queued)
-        return await self._attempt(job, d, slot)
+        return await self._attempt(job, d, call, slot)
 
-    async def _attempt(self, job: Job, d: Deployment, slot: Slot) -> GatewayError | None:
+    async def _attempt(self, job: Job, d: Deployment, call: Call, slot: Slot) -> GatewayError | None:
         """One attempt at one target; None = the request is done. What it says about the target's health is recorded
         here, once, at its end."""
         loop = asyncio.get_running_loop()
@@ -217,7 +238,7 @@ class Dispatcher:
             job.model = job.record.model = self._fleet.public_name(d)
         with slot:
             try:
-                await self._relay.attempt(job, d)
+                await self._relay.attempt(job, d, call)
                 outcome = "ok"
                 self._judge(d, "fine", loop.time())
                 return None

@@ -59,7 +59,7 @@ class Relay:
 
     # ---- one attempt ----
 
-    async def attempt(self, job: Job, d: Deployment) -> None:
+    async def attempt(self, job: Job, d: Deployment, call: Call) -> None:
         """Raises GatewayError when it failed. After content was shown, the error's `failover` no longer matters:
         `job.content` says so."""
         c = d.candidate
@@ -70,7 +70,6 @@ class Relay:
             raise PrivacyRail("privacy keeps this request on the local servers")
         if job.streamed:
             job.encoder = job.codec.encoder(job.request, job.model)  # nothing of an earlier attempt stays in it
-        call = backend.build(job.request, c.target, c.facts)
         self._note(job, d, call)
         loop = asyncio.get_running_loop()
         now = loop.time()

@@ -15,7 +15,7 @@ from gateway.engine.admission import Memory
 from gateway.engine.deadlines import Sweep, Watch
 from gateway.engine.dispatch import Dispatcher
 from gateway.engine.receipt import fates_of
-from gateway.errors import BadRequest, GatewayError
+from gateway.errors import BadRequest
 from gateway.routing.explain import explain
 from gateway.server.body import Held, check_media_type, read_json
 from gateway.server.handlers import affinity
@@ -57,20 +57,18 @@ async def explain_body(
 async def explain_chat(chat: Chat, context: Context, dispatcher: Dispatcher) -> dict[str, Any]:
     """Raises ModelNotFound; any other error that serving would give stands in the answer's `error`."""
     route = dispatcher.route(context, chat)
-    error: GatewayError | None = None
+    error = None
     parts: list[str] = []
     dropped: list[str] = []
     chosen = None
-    async for d in dispatcher.fitting(route, chat):
-        try:
-            call = dispatcher.build(chat, d)
-        except GatewayError as e:
-            error = e
-            break
-        chosen = d.candidate.target.label
+    for candidate in route.candidates:
+        call = await dispatcher.prepare(route, chat, candidate)
+        if call is None:
+            continue
+        chosen = candidate.target.label
         parts, dropped = fates_of(chat, call.fates), call.dropped
         break
-    if chosen is None and error is None:
+    if chosen is None:
         error = dispatcher.refused(route)
     out = explain(
         route.decision,
