@@ -66,7 +66,8 @@ def rename(error: BaseException) -> GatewayError:
         return UpstreamTimeout("the server did not answer in time", param="first_byte")
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return Reset("the server closed the connection before it answered")
-    if isinstance(error, aiohttp.ClientPayloadError) and isinstance(error.__cause__, OSError):
+    # aiohttp tells a reset from an early end in its text only (client_proto.connection_lost)
+    if isinstance(error, aiohttp.ClientPayloadError) and "ConnectionResetError" in str(error):
         return Reset("the connection to the server was reset in the middle of its answer")
     if isinstance(error, aiohttp.ClientPayloadError):
         return Truncated("the server's answer broke off")

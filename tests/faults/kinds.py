@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 Said = tuple[int, Any, dict[str, str]]
 """Status, JSON value (or None for an empty body), further headers."""
 
+NO_EMBEDDINGS = "This server does not support embeddings. Start it with `--embeddings`"
 LOADING = {"error": {"message": "Loading model", "type": "unavailable_error", "code": 503}}
 
 
@@ -35,6 +36,11 @@ def _llamacpp(wire: Wire, r: Received) -> Said | None:
             return 200, {"tokens": list(range(_words(r)))}, headers
         if path.endswith("/input_tokens"):
             return 200, {"input_tokens": _words(r), "object": "response.input_tokens"}, headers
+        if path == "/v1/embeddings" and not wire.embeddings:
+            return 501, {"error": {"code": 501, "message": NO_EMBEDDINGS, "type": "not_supported_error"}}, headers
+        if path == "/v1/embeddings" and r.body == b"{}":
+            missing = {"code": 400, "message": '"input" or "content" must be provided', "type": "invalid_request_error"}
+            return 400, {"error": missing}, headers
         return None
     if wire.state == "loading" and path != "/v1/models":
         return 503, LOADING, headers
@@ -69,6 +75,12 @@ def _vllm(wire: Wire, r: Received) -> Said | None:
             n = _words(r)
             tokens = list(range(n))
             return 200, {"count": n, "max_model_len": wire.n_ctx, "tokens": tokens, "token_strs": None}, headers
+        if path == "/v1/embeddings" and (r.body == b"{}" or not wire.embeddings):
+            return 404, {"detail": "Not Found"}, headers
+        if path == "/v1/chat/completions" and b'"chat_template":"x"' in r.body:
+            words = "Chat template is passed with request, but --trust-request-chat-template is not set."
+            error = {"message": words, "type": "BadRequestError", "param": None, "code": 400}
+            return 400, {"error": error}, headers
         return None
     if path == "/health":
         return 200, None, headers

@@ -103,6 +103,7 @@ class Wire:
     modalities: tuple[str, ...] = ("text", "image", "audio", "video")
     n_ctx: int = 4096
     slots: int = 2
+    embeddings: bool = True
     key: str | None = None
     state: Literal["ready", "loading"] = "ready"
     port: int = 0
