@@ -89,7 +89,10 @@ class Target:
     @property
     def label(self) -> str:
         """What a client may see: `<backend>/<model>`; of a path only the last component."""
-        return f"{self.backend}/{self.model.rstrip('/').rsplit('/', 1)[-1] if _is_path(self.model) else self.model}"
+        name = self.model
+        if _is_path(name):
+            name = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+        return f"{self.backend}/{name}"
 
 
 def _is_path(model: str) -> bool:
