@@ -20,7 +20,7 @@ class Splitter:
     texts until the caller takes them: some servers tell their progress there.
     """
 
-    __slots__ = ("_data", "_first", "_pending", "_size", "_skip_lf", "comments")
+    __slots__ = ("_between", "_data", "_first", "_pending", "_size", "_skip_lf", "comments")
 
     def __init__(self) -> None:
         self._pending: list[bytes] = []  # an unfinished line, in the pieces in which it came
@@ -28,20 +28,23 @@ class Splitter:
         self._data: list[bytes] = []
         self._first = True
         self._skip_lf = False
+        self._between = False  # all that came is done with: the next byte begins a line of a new event
         self.comments: list[bytes] = []
 
     def feed(self, data: bytes) -> list[bytes]:
         """Raises EventTooLarge when one event outgrows MAX_EVENT."""
-        if not self._pending and not self._data and not self._first and not self._skip_lf and data[-2:] == b"\n\n":
+        if self._between and data[-2:] == b"\n\n" and data[:6] == b"data: " and b"\r" not in data:
+            if data.find(b"\n") == len(data) - 2:
+                return [data[6:-2]]
             out = self._fast(data)
             if out is not None:
                 return out
-        return self._slow(data)
+        out = self._slow(data)
+        self._between = not (self._pending or self._data or self._first or self._skip_lf)
+        return out
 
     def _fast(self, data: bytes) -> list[bytes] | None:
         """The usual read: whole events of one `data: ` line each, nothing else. None if this read is not that."""
-        if b"\r" in data:
-            return None
         out = []
         for event in data[:-2].split(b"\n\n"):
             if event[:6] != b"data: " or b"\n" in event:

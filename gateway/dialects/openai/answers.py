@@ -27,8 +27,8 @@ MESSAGE: Final = "openai.message"
 USAGE: Final = "openai.usage"
 PART: Final = "openai.part"
 
-_TOP_FIELDS: Final = ("id", "object", "created", "model", "choices", "usage", "error")
-_CHOICE_FIELDS: Final = ("index", "message", "finish_reason", "logprobs")
+_TOP_FIELDS: Final = frozenset(("id", "object", "created", "model", "choices", "usage", "error"))
+_CHOICE_FIELDS: Final = frozenset(("index", "message", "finish_reason", "logprobs"))
 _MESSAGE_FIELDS: Final = frozenset(
     (
         "role",
@@ -210,9 +210,12 @@ def json_text(value: object) -> str:
 def parse_usage(value: object) -> Usage | None:
     if not isinstance(value, dict):
         return None
-    spent, made, total = (value.get(k) for k in ("prompt_tokens", "completion_tokens", "total_tokens"))
-    spent, made = _count(spent), _count(made)
-    extra = rest(value, ("prompt_tokens", "completion_tokens", "total_tokens", *_DETAILS)) or {}
+    spent, made, total = (
+        _count(value.get("prompt_tokens")),
+        _count(value.get("completion_tokens")),
+        value.get("total_tokens"),
+    )
+    extra = rest(value, _USAGE_FIELDS) or {}
     cached = _detail(value, "prompt_tokens_details", "cached_tokens", extra)
     reasoning = _detail(value, "completion_tokens_details", "reasoning_tokens", extra)
     if total is not None and (spent is None or made is None or total != spent + made):
@@ -220,7 +223,9 @@ def parse_usage(value: object) -> Usage | None:
     return Usage(spent, made, cached, reasoning, layer(USAGE, extra))
 
 
-_DETAILS: Final = ("prompt_tokens_details", "completion_tokens_details")
+_USAGE_FIELDS: Final = frozenset(
+    ("prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details")
+)
 
 
 def _detail(usage: Json, name: str, key: str, extra: Json) -> int | None:

@@ -215,7 +215,6 @@ def render_answer(answer: Answer, *, created: int = 0) -> Json:
 class CompletionDecoder(ChatDecoder):
     """A stream of text completion chunks -> events. `expected_choices`: prompts times `n`."""
 
-    _quick = False
     _choice_fields = frozenset(_CHOICE_FIELDS)
 
     def _delta_of(self, item: Json) -> Any:

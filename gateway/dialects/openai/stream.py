@@ -51,6 +51,9 @@ _DELTA_FIELDS: Final = frozenset(
     ("role", "content", "refusal", "annotations", "tool_calls", "function_call", "reasoning", "reasoning_content")
 )
 _MAX_CHOICES: Final = 4096
+_PATIENCE: Final = 8
+"""After so many unusual chunks in a row the short way is not tried any more: a server whose every chunk has something
+more would pay for both ways."""
 
 
 _any = msgspec.json.Decoder().decode
@@ -77,14 +80,12 @@ class ChatDecoder:
     `expected_choices` is what was asked for: servers that know nothing of `n` answer fewer, which is fine if they say
     [DONE]."""
 
-    _quick = True
-    """Are the chunks of the form that the short way reads?"""
-
     def __init__(self, expected_choices: int = 1) -> None:
         self._expected = expected_choices
         self._splitter = Splitter()
         self._choices: dict[int, _Choice] = {}
         self._started = False
+        self._unusual = 0  # chunks in a row that the short way could not read
         self._over = False
         self._answer_id = ""
         self._fingerprint: str | None = None
@@ -104,6 +105,15 @@ class ChatDecoder:
         if splitter.comments:
             self._comments(out)
         for payload in payloads:
+            if self._started and self._unusual < _PATIENCE:
+                try:
+                    chunk = usual_chunk(payload)
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                    self._unusual += 1
+                else:
+                    self._unusual = 0
+                    if self._continue(chunk, out):
+                        continue
             self._payload(payload, out)
             if self._over:
                 break
@@ -136,14 +146,6 @@ class ChatDecoder:
         self._splitter.comments.clear()
 
     def _payload(self, payload: bytes, out: list[Event]) -> None:
-        if self._started and self._quick:
-            try:
-                chunk = usual_chunk(payload)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                pass
-            else:
-                if self._continue(chunk, out):
-                    return
         if not payload or payload.isspace():
             return
         if payload.strip() == b"[DONE]":
@@ -169,19 +171,17 @@ class ChatDecoder:
         if fingerprint is not None and fingerprint != self._fingerprint:
             return False
         delta = item.delta
-        text = delta.content
+        text, kind = delta.content, "text"
         thoughts = delta.reasoning_content or delta.reasoning
-        if text and not thoughts:
-            if choice.open < 0 or choice.open_kind != "text":
+        if thoughts:
+            if text:
+                return False
+            text, kind = thoughts, "thinking"
+        if text:
+            if choice.open < 0 or choice.open_kind != kind:
                 return False
             out.append(PartDelta(item.index, choice.open, text))
-            return True
-        if thoughts and not text:
-            if choice.open < 0 or choice.open_kind != "thinking":
-                return False
-            out.append(PartDelta(item.index, choice.open, thoughts))
-            return True
-        return not thoughts
+        return True
 
     def _chunk(self, value: Json, out: list[Event]) -> None:
         if value.get("error") or value.get("object") == "error":

@@ -149,7 +149,7 @@ def test_recorded_streams_survive_their_own_encoding(name: str) -> None:
 def test_the_short_way_and_the_long_way_agree(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     body = recorded(name).body
     short = decode(body)
-    monkeypatch.setattr(ChatDecoder, "_quick", False)
+    monkeypatch.setattr(stream, "_PATIENCE", 0)
     assert decode(body) == short
 
 
