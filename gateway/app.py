@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -171,6 +172,7 @@ async def serve(
 ) -> int:
     """Serves until SIGTERM, SIGINT or `stop`. `config` is watched: a changed file or SIGHUP reloads it with `env`.
     `ready` is called with the base URL once the sockets listen. Raises PortTaken. Returns the exit code."""
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # a client's broken HTTP is not the operator's concern
     sockets = [_listen(a.host, a.port) for a in settings.listen]
     gateway = Gateway(settings)
     await gateway.start()

@@ -28,6 +28,7 @@ from gateway.errors import (
     ContextTooLong,
     GatewayError,
     ModelGone,
+    NoHealthyBackend,
     Overloaded,
     PrivacyRail,
     WrongModality,
@@ -51,6 +52,8 @@ class Route:
     by_candidate: dict[int, Deployment]
     short: list[tuple[Candidate, Lack]] = field(default_factory=list)
     """Targets that the prompt turned out to be too long for."""
+    resting: list[Candidate] = field(default_factory=list)
+    """Targets that fit, but are left alone for a moment after their failures."""
     unable: list[tuple[Candidate, GatewayError]] = field(default_factory=list)
     """Targets whose kind refused this very request when the call was built."""
 
@@ -145,6 +148,12 @@ class Dispatcher:
 
     def refused(self, route: Route) -> GatewayError:
         """The error for a request that no target can take now."""
+        if route.resting:
+            now = asyncio.get_running_loop().time()
+            soonest = min(c.ejected_until for c in route.resting)
+            return NoHealthyBackend(
+                "every target that fits failed just now and rests", retry_after=max(1.0, min(soonest - now, 30.0))
+            )
         if route.unable:
             return route.unable[0][1]
         if route.short:
@@ -180,7 +189,10 @@ class Dispatcher:
             if call is None:
                 continue
             d = route.by_candidate[id(candidate)]
-            slot = self._enter(d, len(route.candidates) == 1)
+            if not self._may_ask(d):
+                route.resting.append(candidate)
+                continue
+            slot = d.gate.try_enter()
             if slot is None:
                 waiting.append((d, call))
                 continue
@@ -201,16 +213,16 @@ class Dispatcher:
                 self._recorder.metrics.privacy_refusal()
             await self._fail(job, last)
 
-    def _enter(self, d: Deployment, alone: bool) -> Slot | None:
-        """A place at the target, if it has one free and its breaker does not mind. `alone`: there is no other."""
-        slot = d.gate.try_enter()
-        if slot is not None and not alone:
-            now = asyncio.get_running_loop().time()
-            spared = d.candidate.ejected_until > now  # routing took it all the same: all the others are worse
-            if not spared and not d.breaker.allow(now):
-                slot.leave()
-                return None
-        return slot
+    def _may_ask(self, d: Deployment) -> bool:
+        """Does the target's breaker mind? The last target that fits is never given up: routing offers it though it is
+        ejected, and it is asked once a second at most."""
+        now = asyncio.get_running_loop().time()
+        if d.candidate.ejected_until <= now:
+            return d.breaker.allow(now)
+        if now - d.asked < 1.0:
+            return False
+        d.asked = now
+        return True
 
     async def _wait(self, job: Job, waiting: list[tuple[Deployment, Call]]) -> GatewayError | None:
         """Queues at the best of the targets that are at their limit."""

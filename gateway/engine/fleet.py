@@ -38,6 +38,8 @@ class Deployment:
     server: Server
     wanted: str = ""
     named: bool = False
+    asked: float = 0.0
+    """When it was last asked although it was ejected."""
 
 
 class Server:

@@ -128,14 +128,14 @@ class Exchange:
         assert self.response is not None
         length = self.response.content_length
         if length is not None and length > limit:
-            raise BadResponse("the server's answer is too large", code="response_too_large")
+            raise BadResponse("the server's answer is too large")
         pieces: list[bytes] = []
         size = 0
         while data := await self.read_some():
             pieces.append(data)
             size += len(data)
             if size > limit:
-                raise BadResponse("the server's answer is too large", code="response_too_large")
+                raise BadResponse("the server's answer is too large")
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from gateway.engine.admission import Memory
 from gateway.engine.deadlines import Sweep, Watch
 from gateway.engine.dispatch import Dispatcher
 from gateway.engine.receipt import fates_of
-from gateway.errors import BadRequest
+from gateway.errors import InvalidJson
 from gateway.routing.explain import explain
 from gateway.server.body import Held, check_media_type, read_json
 from gateway.server.handlers import affinity
@@ -36,7 +36,7 @@ async def explain_body(
                 request.receive, headers, settings.limits.body, held, watch, settings.timeouts.client_body
             )
         if not isinstance(body, dict):
-            raise BadRequest("the body must be a JSON object")
+            raise InvalidJson("the body must be a JSON object")
         options = headers.get(b"x-gateway-options")
         chat = chat_codec.parse_request(body, options.decode("utf-8", "replace") if options is not None else None)
         context = Context(

@@ -118,6 +118,8 @@ async def say(outlet: AsgiOutlet, error: GatewayError, headers: list[Header] | N
         retry_after = 1.0
     if retry_after is not None:
         extra.append((b"retry-after", str(max(1, round(retry_after))).encode()))
+    if isinstance(error, MethodNotAllowed):
+        extra.append((b"allow", b"POST"))
     extra.append((b"x-should-retry", b"true" if error.should_retry else b"false"))
     if error.status in (400, 408, 413):
         extra.append((b"connection", b"close"))  # what is left of the body is not read

@@ -15,7 +15,7 @@ from gateway.engine.deadlines import Sweep, Watch
 from gateway.engine.dispatch import Dispatcher
 from gateway.engine.job import ClientCodec, Job
 from gateway.engine.record import Record
-from gateway.errors import BadRequest
+from gateway.errors import InvalidJson
 from gateway.server.body import Held, Receive, check_media_type, read_json
 from gateway.server.outlet import AsgiOutlet
 from gateway.settings import Settings
@@ -86,7 +86,7 @@ class ModelEndpoint:
 
     def parse(self, body: Any, headers: dict[bytes, bytes]) -> Request:
         if not isinstance(body, dict):
-            raise BadRequest("the body must be a JSON object")
+            raise InvalidJson("the body must be a JSON object")
         options = headers.get(b"x-gateway-options")
         request: Request = self._codec.parse_request(
             body, options.decode("utf-8", "replace") if options is not None else None
