@@ -39,21 +39,30 @@ class StandIn:
         return 0
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while head := await reader.readuntil(b"\r\n\r\n"):
+        """One answer a connection."""
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
             length = next(int(h[15:]) for h in head.split(b"\r\n") if h.lower().startswith(b"content-length:"))
             body = json.loads(await reader.readexactly(length))
-            content = body["messages"][0]["content"]
-            kind = "" if isinstance(content, str) else content[1]["type"]
-            backend, part = PARTS.get(kind, ("text" if "text" in self.config["backends"] else "ears", ""))
-            self.seen.append(kind)
-            reply = json.dumps({"choices": [{"message": {"content": "[fixture] Yes."}}]}).encode()
-            target = self.wrong or backend
-            parts = f"0=text,1={part}" if part else "0=text"
-            said = f"x-gateway-target: {target}/m\r\nx-gateway-parts: {parts}\r\ncontent-length: {len(reply)}"
-            writer.write(f"HTTP/1.1 200 OK\r\n{said}\r\n\r\n".encode() + reply)
+            writer.write(self._reply(body["messages"][0]["content"]))
             await writer.drain()
-            if reader.at_eof():
-                break
+        finally:
+            writer.close()
+            await writer.wait_closed()
+
+    def _reply(self, content: Any) -> bytes:
+        kind = "" if isinstance(content, str) else content[1]["type"]
+        self.seen.append(kind)
+        backend, part = PARTS.get(kind, ("text" if "text" in self.config["backends"] else "ears", ""))
+        reply = json.dumps({"choices": [{"message": {"content": "[fixture] Yes."}}]}).encode()
+        head = [
+            "HTTP/1.1 200 OK",
+            "connection: close",
+            f"x-gateway-target: {self.wrong or backend}/m",
+            f"x-gateway-parts: 0=text,1={part}" if part else "x-gateway-parts: 0=text",
+            f"content-length: {len(reply)}",
+        ]
+        return "\r\n".join([*head, "", ""]).encode() + reply
 
 
 @pytest.fixture
