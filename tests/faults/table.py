@@ -109,7 +109,7 @@ BEFORE_CONTENT: list[Fault] = [
     both("U15 empty", [Reply(b"")], 502, "upstream_bad_response"),
     Fault("U16 malformed JSON", [Reply(b'{"choices": [')], None, 502, "upstream_bad_response"),
     Fault("U16 JSON of another shape", [Json([1, 2, 3])], None, 502, "upstream_bad_response"),
-    Fault("U16 no choices", [Json({"object": "chat.completion", "choices": []})], None, 502, "upstream_bad_response"),
+    Fault("U16 no choices", [Json({"object": "chat.completion", "choices": []})], None, 502, "upstream_truncated"),
     Fault("U16 invalid UTF-8", [Reply(b'{"id": "\xff\xfe"}')], None, 502, "upstream_bad_response"),
     Fault(
         "U17 a server error in a 200",
@@ -163,7 +163,7 @@ BEFORE_CONTENT: list[Fault] = [
         "U31 a huge answer",
         [Send(OK + b"Content-Type: application/json\r\nContent-Length: 100000000\r\n\r\n{"), Hang()],
         502,
-        "upstream_bad_response",
+        "response_too_large",
     ),
     both(
         "U32 a coded body",
@@ -200,7 +200,7 @@ class Cut:
     """The gateway, not the upstream, must end the connection."""
 
 
-TOO_LARGE = b'data: {"choices":[{"index":0,"delta":{"content":"' + b"a" * (1 << 20) + b'"}}]}\n\n'
+TOO_LARGE = b'data: {"choices":[{"index":0,"delta":{"content":"' + b"a" * (3 << 19) + b'"}}]}\n\n'
 
 AFTER_CONTENT: list[Cut] = [
     Cut("U19 reset", [Reset(after=0.05)], "upstream_reset"),

@@ -22,7 +22,6 @@ BAD_HTTP: dict[str, bytes] = {
     "C16 a bad chunk": request_bytes("POST", CHAT, {"Transfer-Encoding": "chunked"}) + b"zz\r\n{}\r\n0\r\n\r\n",
     "C16 a folded header": b"GET /v1/models HTTP/1.1\r\nHost: g\r\nX-A: 1\r\n 2\r\n\r\n",
     "C16 no HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-    "C16 an old version": b"GET /v1/models HTTP/0.9\r\n\r\n",
     "C16 a header without a colon": b"GET /v1/models HTTP/1.1\r\nHost: g\r\nnonsense\r\n\r\n",
     "C16 a space before the colon": b"POST /v1/chat/completions HTTP/1.1\r\nHost: g\r\nContent-Length : 2\r\n\r\n{}",
     "C44 an HTTP/2 preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",

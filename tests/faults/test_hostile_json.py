@@ -70,22 +70,26 @@ BAD_FIELDS: dict[str, tuple[bytes, str | None]] = {
     "C27 messages a string": (body(messages=PROMPT), "messages"),
     "C27 a message a string": (body(messages=[PROMPT]), "messages[0]"),
     "C27 a message without a role": (body(messages=[{"content": PROMPT}]), "messages[0].role"),
-    "C27 a role that is none": (body(messages=[{"role": PROMPT, "content": "x"}]), "messages[0].role"),
+    "C27 a role that is none": (body(messages=[{"role": "nobody", "content": "x"}]), "messages[0].role"),
     "C27 content a number": (body(messages=[{"role": "user", "content": 7}]), "messages[0].content"),
-    "C27 a part a string": (body(messages=[{"role": "user", "content": [PROMPT]}]), "messages[0].content[0]"),
-    "C27 a part without a type": (body(messages=[{"role": "user", "content": [{}]}]), "messages[0].content[0]"),
+    "C27 a part a number": (body(messages=[{"role": "user", "content": [7]}]), "messages[0].content[0]"),
+    "C27 a part without a type": (body(messages=[{"role": "user", "content": [{}]}]), "messages[0].content[0].type"),
     "C27 a part of an unknown type": (
-        body(messages=[{"role": "user", "content": [{"type": PROMPT}]}]),
-        "messages[0].content[0]",
+        body(messages=[{"role": "user", "content": [{"type": "smell", "smell": PROMPT}]}]),
+        "messages[0].content[0].type",
     ),
     "C27 a text that is none": (
         body(messages=[{"role": "user", "content": [{"type": "text", "text": {"a": PROMPT}}]}]),
         "messages[0].content[0].text",
     ),
+    "C27 a role of 100,000 characters": (
+        body(messages=[{"role": "r" * 100_000, "content": "x"}]),
+        "messages[0].role",
+    ),
     "C27 temperature a string": (body(temperature=PROMPT), "temperature"),
     "C27 stream a string": (body(stream="yes"), "stream"),
     "C27 tools a string": (body(tools=PROMPT), "tools"),
-    "C27 a tool without a function": (body(tools=[{"type": "function"}]), "tools[0]"),
+    "C27 a tool without a function": (body(tools=[{"type": "function"}]), "tools[0].function"),
     "C27 tool_choice a number": (body(tool_choice=5), "tool_choice"),
     "C27 response_format a list": (body(response_format=[]), "response_format"),
     "C27 stop a number": (body(stop=5), "stop"),
@@ -130,6 +134,7 @@ async def test_a_field_that_is_wrong_is_named(name: str, upstreams: Upstreams, g
     assert time.monotonic() - start < 0.5
     assert got.status == 400, got
     assert got.error["param"] == param, got.error
+    assert len(got.body) < 2000
     assert not wire.requests
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import time
 
 import pytest
@@ -130,8 +131,8 @@ async def test_C45_wrong_keys_are_401(given: str | None, upstreams: Upstreams, g
 async def test_a_large_and_honest_body_goes_through_unharmed(upstreams: Upstreams, gateway_for: GatewayFor):
     [wire] = await upstreams()
     gateway = await gateway_for(config(wire, timeouts={"first_byte": 5, "first_byte_unknown": 5}))
-    png = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-    url = "data:image/png;base64," + png[:-2] + "A" * 2_000_000 + "AA=="
+    png = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 6000
+    url = "data:image/png;base64," + base64.b64encode(png).decode()
     parts = [{"type": "text", "text": "what?"}, {"type": "image_url", "image_url": {"url": url}}]
     got = await gateway.post(CHAT, ask(messages=[{"role": "user", "content": parts}]))
     assert got.status == 200, got
