@@ -26,6 +26,8 @@ from tests.faults.wire import Wire
 
 CANARY = "sk-canary-7f3a9c"
 """The client's key: it may appear nowhere, and travels to no upstream."""
+KEY = "the-right-key-d41d"
+"""The gateway's own key, where it wants one."""
 PROMPT = "prompt-canary-51c2"
 """A word of the prompt: in no log line, no error."""
 CHAT = "/v1/chat/completions"
@@ -160,6 +162,10 @@ class Running:
     @property
     def log_lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log.getvalue().splitlines() if line.startswith("{")]
+
+    async def take_count(self) -> None:
+        """Takes the gateway's own count of requests for right: where it is its choice what it counts."""
+        self.sent = int((await self.metrics()).sum("gateway_requests_total"))
 
     async def settled(self, within: float = 1.0) -> Metrics:
         """Waits until every counter is at rest and every request has its outcome; AssertionError names what is not."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import GatewayFor, Upstreams
 from tests.faults import answers
-from tests.faults.running import CANARY, config
+from tests.faults.running import CANARY, Running
 from tests.faults.steps import Json
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SMUGGLED = {
     "Authorization": f"Bearer {CANARY}",
@@ -33,10 +34,9 @@ SMUGGLED = {
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_C33_client_headers_do_not_travel(stream, upstreams: Upstreams, gateway_for: GatewayFor):
-    [wire] = await upstreams()
-    gateway = await gateway_for(config(wire))
-    got = await gateway.chat(stream=stream, headers=SMUGGLED)
+async def test_C33_client_headers_do_not_travel(stream, shared: Running):
+    [wire] = shared.wires
+    got = await shared.chat(stream=stream, headers=SMUGGLED)
     assert (got.status, got.text) == (200, answers.TEXT)
     seen = wire.requests[0].headers
     assert {k for k, _ in seen} <= {
@@ -54,30 +54,26 @@ async def test_C33_client_headers_do_not_travel(stream, upstreams: Upstreams, ga
         assert name not in {k for k, _ in got.headers} or name == "server", got.headers
 
 
-async def test_upstream_headers_do_not_travel_either(upstreams: Upstreams, gateway_for: GatewayFor):
-    [wire] = await upstreams()
+async def test_upstream_headers_do_not_travel_either(shared: Running):
+    [wire] = shared.wires
     leaks = {"Set-Cookie": "a=b", "Server": "llama.cpp", "Location": "http://10.0.0.7/", "X-Internal": "10.0.0.7"}
     wire.answer(Json(headers=leaks))
-    gateway = await gateway_for(config(wire))
-    got = await gateway.chat()
+    got = await shared.chat()
     assert not {"set-cookie", "location", "x-internal"} & {k for k, _ in got.headers}
     assert got.header("server") != "llama.cpp"
 
 
 @pytest.mark.parametrize("given", ["abc_DEF-123", "x" * 64])
-async def test_a_good_request_id_is_kept(given, upstreams: Upstreams, gateway_for: GatewayFor):
-    [wire] = await upstreams()
-    gateway = await gateway_for(config(wire))
-    got = await gateway.chat(headers={"X-Request-Id": given})
+async def test_a_good_request_id_is_kept(given, shared: Running):
+    [wire] = shared.wires
+    got = await shared.chat(headers={"X-Request-Id": given})
     assert got.header("x-request-id") == given
     assert wire.requests[0].header("x-request-id") == given
 
 
 @pytest.mark.parametrize("given", ["x" * 65, "a b", "é", "<script>", "a;b", '"'])
-async def test_a_bad_request_id_is_replaced(given, upstreams: Upstreams, gateway_for: GatewayFor):
-    [wire] = await upstreams()
-    gateway = await gateway_for(config(wire))
-    got = await gateway.chat(headers={"X-Request-Id": given})
+async def test_a_bad_request_id_is_replaced(given, shared: Running):
+    got = await shared.chat(headers={"X-Request-Id": given})
     assert got.status == 200
     assert got.header("x-request-id") and given not in got.header("x-request-id")
-    assert all(given not in str(line["request_id"]) for line in gateway.log_lines if "request_id" in line)
+    assert all(given not in str(line["request_id"]) for line in shared.log_lines if "request_id" in line)

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import GatewayFor, Upstreams
 from tests.faults.rawclient import json_request
-from tests.faults.running import CHAT, PROMPT, PUBLIC, config
+from tests.faults.running import CHAT, PROMPT, PUBLIC, Running
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 HI = [{"role": "user", "content": "hi"}]
 
@@ -112,25 +113,23 @@ BAD_FIELDS: dict[str, tuple[bytes, str | None]] = {
 
 
 @pytest.mark.parametrize("name", BAD_JSON)
-async def test_what_is_no_json_object_is_400(name: str, upstreams: Upstreams, gateway_for: GatewayFor):
-    [wire] = await upstreams()
-    gateway = await gateway_for(config(wire))
+async def test_what_is_no_json_object_is_400(name: str, shared: Running):
+    [wire] = shared.wires
     start = time.monotonic()
-    got = await gateway.send(json_request(CHAT, BAD_JSON[name]))
+    got = await shared.send(json_request(CHAT, BAD_JSON[name]))
     assert time.monotonic() - start < 0.5
     assert got.status == 400, got
     assert got.error["code"] == "invalid_json", got.error
     assert not wire.requests
-    assert (await gateway.chat()).status == 200
+    assert (await shared.chat()).status == 200
 
 
 @pytest.mark.parametrize("name", BAD_FIELDS)
-async def test_a_field_that_is_wrong_is_named(name: str, upstreams: Upstreams, gateway_for: GatewayFor):
-    [wire] = await upstreams()
-    gateway = await gateway_for(config(wire))
+async def test_a_field_that_is_wrong_is_named(name: str, shared: Running):
+    [wire] = shared.wires
     data, param = BAD_FIELDS[name]
     start = time.monotonic()
-    got = await gateway.send(json_request(CHAT, data))
+    got = await shared.send(json_request(CHAT, data))
     assert time.monotonic() - start < 0.5
     assert got.status == 400, got
     assert got.error["param"] == param, got.error
@@ -138,20 +137,17 @@ async def test_a_field_that_is_wrong_is_named(name: str, upstreams: Upstreams, g
     assert not wire.requests
 
 
-async def test_C24_of_a_key_that_stands_twice_one_value_holds_everywhere(upstreams: Upstreams, gateway_for: GatewayFor):
-    [wire] = await upstreams()
-    gateway = await gateway_for(config(wire))
+async def test_C24_of_a_key_that_stands_twice_one_value_holds_everywhere(shared: Running):
+    [wire] = shared.wires
     twice = b'{"model":"nothing-like-this","messages":[{"role":"user","content":"hi"}],"model":"gemma-4"}'
-    got = await gateway.send(json_request(CHAT, twice))
+    got = await shared.send(json_request(CHAT, twice))
     assert got.status == 200
     assert wire.requests[0].body.count(b'"model"') == 1
     assert wire.bodies[0]["model"] == wire.model
 
 
-async def test_large_numbers_of_tokens_reach_no_server_as_such(upstreams: Upstreams, gateway_for: GatewayFor):
-    [wire] = await upstreams()
-    gateway = await gateway_for(config(wire))
-    got = await gateway.chat(max_tokens=10**12)
+async def test_large_numbers_of_tokens_reach_no_server_as_such(shared: Running):
+    got = await shared.chat(max_tokens=10**12)
     assert got.status in (200, 400), got
 
 
@@ -182,36 +178,34 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES, ids=lambda n: repr(n[:20]))
-async def test_C30_odd_model_names_are_unknown_models(name: str, upstreams: Upstreams, gateway_for: GatewayFor):
-    [wire] = await upstreams()
-    gateway = await gateway_for(config(wire))
-    got = await gateway.send(json_request(CHAT, body(model=name)))
+async def test_C30_odd_model_names_are_unknown_models(name: str, shared: Running):
+    [wire] = shared.wires
+    got = await shared.send(json_request(CHAT, body(model=name)))
     assert got.status in ((400, 404) if len(name) > 256 or not name.strip() else (404,)), got
     if got.status == 404:
         assert got.error["code"] == "model_not_found"
     assert len(got.body) < 2000
     assert b"\x00" not in got.body and b"X-Evil" not in got.raw_head
     assert not wire.requests
-    single = await gateway.get("/v1/models/" + "".join(f"%{b:02x}" for b in name.encode()))
+    single = await shared.get("/v1/models/" + "".join(f"%{b:02x}" for b in name.encode()))
     assert single.status in (200, 400, 404, 414, 431), single
-    metrics = await gateway.metrics()
+    metrics = await shared.metrics()
     assert set(metrics.labels("gateway_requests_total", "model")) <= {"other", PUBLIC}
-    assert "X-Evil" not in "".join(line for line in gateway.log.getvalue().splitlines() if line.startswith("X-Evil"))
+    assert "X-Evil" not in "".join(line for line in shared.log.getvalue().splitlines() if line.startswith("X-Evil"))
 
 
-async def test_C31_ten_thousand_names_do_not_grow_the_metrics(upstreams: Upstreams, gateway_for: GatewayFor):
-    [wire] = await upstreams()
-    gateway = await gateway_for(config(wire))
-    await gateway.chat(model="no-such-model")
-    before = len((await gateway.metrics()).samples)
+async def test_C31_a_thousand_names_do_not_grow_the_metrics(shared: Running):
+    [wire] = shared.wires
+    await shared.chat(model="no-such-model")
+    before = len((await shared.metrics()).samples)
 
     async def some(start: int) -> None:
-        async with gateway.client() as client:
-            for k in range(start, start + 1250):
-                gateway.sent += 1
+        async with shared.client() as client:
+            for k in range(start, start + 125):
+                shared.sent += 1
                 await client.send(json_request(CHAT, body(model=f"name-{k}")))
                 assert (await client.read()).status == 404
 
-    await asyncio.gather(*(some(k * 1250) for k in range(8)))
-    assert len((await gateway.metrics()).samples) == before
+    await asyncio.gather(*(some(k * 125) for k in range(8)))
+    assert len((await shared.metrics()).samples) == before
     assert not wire.requests

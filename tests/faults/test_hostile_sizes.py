@@ -6,8 +6,6 @@ import asyncio
 import base64
 import time
 
-import pytest
-
 from tests.conftest import GatewayFor, Upstreams
 from tests.faults.rawclient import request_bytes
 from tests.faults.running import CHAT, ask, config
@@ -78,54 +76,6 @@ async def test_C10_a_body_that_never_comes_is_408(upstreams: Upstreams, gateway_
         got = await client.read()
     gateway.answers.append(got)
     assert (got.status, got.error["code"]) == (408, "request_timeout")
-
-
-async def test_C47_without_a_key_the_body_is_not_read(upstreams: Upstreams, gateway_for: GatewayFor):
-    [wire] = await upstreams()
-    key = {"GATEWAY_API_KEY": "the-right-key"}
-    gateway = await gateway_for(config(wire, auth={"api_key_env": "GATEWAY_API_KEY"}), env=key)
-    async with gateway.client() as client:
-        gateway.sent += 1
-        await client.send(
-            request_bytes("POST", CHAT, {"Content-Type": "application/json", "Content-Length": "60000000"})
-        )
-        got = await client.read()
-    gateway.answers.append(got)
-    assert (got.status, got.error["code"]) == (401, "invalid_api_key")
-    assert (await gateway.chat(headers={"Authorization": "Bearer the-right-key"})).status == 200
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        None,
-        "",
-        "Bearer",
-        "Bearer ",
-        "Bearer wrong",
-        "Bearer the-right-ke",
-        "Bearer the-right-keyx",
-        "bearer the-right-key extra",
-        "Basic the-right-key",
-        "the-right-key",
-        "Bearer ' OR 1=1",
-        "Bearer " + "a" * 30_000,
-        "Bearer th\xe9-right-key",
-    ],
-    ids=lambda g: repr(g)[:30],
-)
-async def test_C45_wrong_keys_are_401(given: str | None, upstreams: Upstreams, gateway_for: GatewayFor):
-    [wire] = await upstreams()
-    key = {"GATEWAY_API_KEY": "the-right-key"}
-    gateway = await gateway_for(config(wire, auth={"api_key_env": "GATEWAY_API_KEY"}), env=key)
-    gateway.secrets += ["the-right-ke"]
-    headers = {"Content-Type": "application/json"} | ({} if given is None else {"Authorization": given})
-    got = await gateway.send(request_bytes("POST", CHAT, headers, HI))
-    assert (got.status, got.error["code"]) == (401, "invalid_api_key"), got
-    assert not wire.requests
-    for path in ("/v1/models", "/v1/models/gemma-4"):
-        assert (await gateway.send(request_bytes("GET", path, headers), counts=False)).status == 401
-    gateway.sent = int((await gateway.metrics()).sum("gateway_requests_total"))
 
 
 async def test_a_large_and_honest_body_goes_through_unharmed(upstreams: Upstreams, gateway_for: GatewayFor):

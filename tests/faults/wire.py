@@ -182,6 +182,12 @@ class Wire:
         which = None if nth is None else frozenset([nth] if isinstance(nth, int) else nth)
         self._rules.append(_Rule(steps, which, turn, path, when))
 
+    def forget(self) -> None:
+        """Drops the rules, and the requests and probes seen so far."""
+        self._rules.clear()
+        self.requests.clear()
+        self.probes.clear()
+
     @property
     def bodies(self) -> list[Any]:
         return [r.json() for r in self.requests]
