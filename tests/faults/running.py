@@ -245,7 +245,11 @@ def _in_the_background(task: asyncio.Task[Any]) -> bool:
 
 @contextlib.asynccontextmanager
 async def running(
-    settings: dict[str, Any] | str, *, wires: list[Wire] | None = None, env: Mapping[str, str] | None = None
+    settings: dict[str, Any] | str,
+    *,
+    wires: list[Wire] | None = None,
+    env: Mapping[str, str] | None = None,
+    within: float = 5.0,
 ) -> AsyncIterator[Running]:
     """A gateway that listens; stopped at the end. Does not check the invariants: `gateway_for` does."""
     from gateway.app import serve
@@ -261,13 +265,13 @@ async def running(
     with contextlib.redirect_stderr(log):
         parsed = parse(text, dict(env or {}))
         task = asyncio.create_task(serve(parsed, ready=listening.set_result, stop=stop), name="gateway")
-        await asyncio.wait([task, listening], timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([task, listening], timeout=within + 5, return_when=asyncio.FIRST_COMPLETED)
         if not listening.done():
             task.cancel()
             await task
     gateway = Running(listening.result(), wires or [], log)
     try:
-        await _known(gateway)
+        await _known(gateway, within)
         gateway.idle_tasks = set(asyncio.all_tasks())
         yield gateway
     finally:
@@ -277,7 +281,7 @@ async def running(
         print(log.getvalue()[-8000:])
 
 
-async def _known(gateway: Running, within: float = 3.0) -> None:
+async def _known(gateway: Running, within: float) -> None:
     """Waits until the gateway has looked at every upstream once: what it can't reach by then is down."""
     end = time.monotonic() + within
     while time.monotonic() < end:

@@ -6,30 +6,21 @@ import asyncio
 import json
 import time
 
-import pytest
-
 from tests.conftest import GatewayFor, Upstreams
 from tests.faults import answers
-from tests.faults.rawclient import Response
 from tests.faults.running import CHAT, ask, config
 from tests.faults.steps import (
-    Body,
     Events,
     Fin,
     Finish,
     Framing,
     Gate,
-    Hang,
     Head,
     Json,
     Repeat,
     Send,
-    Slice,
-    Sse,
     Step,
-    event_bytes,
 )
-from tests.faults.table import AFTER_CONTENT, Cut
 
 SAID = ["Hello", " from"]
 
@@ -37,57 +28,6 @@ SAID = ["Hello", " from"]
 def begun(framing: Framing = "chunked") -> list[Step]:
     role = answers.chunk({"role": "assistant", "content": ""})
     return [Head(framing), Events([role, *SAID])]
-
-
-@pytest.mark.parametrize("cut", AFTER_CONTENT, ids=lambda c: c.id)
-async def test_a_cut_stream_ends_in_an_error_and_is_never_tried_again(
-    cut: Cut, upstreams: Upstreams, gateway_for: GatewayFor
-):
-    one, two = await upstreams(2)
-    for wire in (one, two):
-        wire.answer(*begun(cut.framing), *cut.steps)
-    gateway = await gateway_for(config(one, two))
-    got = await gateway.chat(stream=True)
-    assert (got.status, got.clean) == (200, True)
-    assert got.text == "".join(SAID)
-    assert got.error is not None and got.error["code"] == cut.code, got.error
-    assert not got.done
-    assert not any(c.get("choices") and c["choices"][0].get("finish_reason") for c in got.chunks), "invented"
-    assert not any(c.get("usage") for c in got.chunks), "invented"
-    assert len(one.requests) + len(two.requests) == 1
-    if cut.closes:
-        [request] = one.requests + two.requests
-        await (one if one.requests else two).closed(request)
-
-
-@pytest.mark.parametrize(
-    "steps",
-    [
-        [Sse(done=False)],
-        [Sse(done=False, framing="close")],
-        [Sse(done=False, end=False), Fin()],
-    ],
-    ids=["U22 ended in order", "U22 closed where that ends the body", "U22 closed without the last chunk"],
-)
-async def test_U22_a_finish_without_the_end_mark_is_complete(
-    steps: list[Step], upstreams: Upstreams, gateway_for: GatewayFor
-):
-    [wire] = await upstreams()
-    wire.answer(*steps)
-    gateway = await gateway_for(config(wire))
-    got = await gateway.chat(stream=True)
-    assert (got.text, got.done, got.error) == (answers.TEXT, True, None)
-
-
-async def test_U23_an_end_mark_ends_it_though_the_connection_stays_open(upstreams: Upstreams, gateway_for: GatewayFor):
-    [wire] = await upstreams()
-    wire.answer(Sse(end=False), Hang())
-    gateway = await gateway_for(config(wire))
-    start = time.monotonic()
-    got = await gateway.chat(stream=True)
-    assert (got.text, got.done) == (answers.TEXT, True)
-    assert time.monotonic() - start < 0.3
-    await wire.closed(wire.requests[0])
 
 
 async def test_U24_tokens_for_ever_meet_the_total_limit(upstreams: Upstreams, gateway_for: GatewayFor):
@@ -128,61 +68,6 @@ async def test_U42_what_we_do_not_know_survives(upstreams: Upstreams, gateway_fo
     assert any(c.get("vendor_extra") == {"deep": [1]} for c in stream.chunks)
     assert any(c["choices"] and c["choices"][0]["delta"].get("vendor_note") == "kept" for c in stream.chunks)
     assert any(c.get("timings") == {"predicted_ms": 2.5} for c in stream.chunks)
-
-
-def plain(got: Response) -> tuple[str, list[str], bool, object]:
-    """What a client makes of a stream."""
-    finishes = [c["choices"][0]["finish_reason"] for c in got.chunks if c.get("choices")]
-    usages = [c["usage"] for c in got.chunks if c.get("usage")]
-    return got.text, [f for f in finishes if f], got.done, usages
-
-
-TEXTS = ["Grüße", " 世界", " 🎉", "\n\ndata: [DONE]\r\n", "", " end"]
-
-
-def stream_body(newline: bytes = b"\n", colon: bytes = b": ", head: bytes = b"", extra: bytes = b"") -> bytes:
-    out = head
-    for event in [*answers.chunks(TEXTS), None]:
-        data = event_bytes(event).strip().removeprefix(b"data: ")
-        out += extra + b"data" + colon + data + newline + newline
-    return out
-
-
-VARIANTS = {
-    "plain": stream_body(),
-    "CRLF": stream_body(b"\r\n"),
-    "CR": stream_body(b"\r"),
-    "no space": stream_body(colon=b":"),
-    "byte order mark": stream_body(head=b"\xef\xbb\xbf"),
-    "other fields": stream_body(extra=b"event: message\nid: 7\nretry: 100\n: comment\n"),
-    "several lines": stream_body().replace(b',"created"', b',\ndata: "created"'),
-}
-
-
-@pytest.mark.parametrize("sizes", [[], [1], [2], [3], [7], [1, 50, 3, 11]], ids=str)
-@pytest.mark.parametrize("variant", VARIANTS)
-async def test_U43_slicing_changes_nothing(
-    variant: str, sizes: list[int], upstreams: Upstreams, gateway_for: GatewayFor
-):
-    [wire] = await upstreams()
-    wire.answer(Head(), Body(VARIANTS[variant], sizes), Finish())
-    gateway = await gateway_for(config(wire, timeouts={"first_byte": 5, "first_byte_unknown": 5, "idle": 5}))
-    got = await gateway.chat(stream=True, stream_options={"include_usage": True})
-    assert got.error is None
-    assert plain(got) == ("".join(TEXTS), ["stop"], True, [answers.USAGE])
-
-
-@pytest.mark.parametrize("size", [1, 5])
-async def test_U43_slicing_of_segments_changes_nothing(size: int, upstreams: Upstreams, gateway_for: GatewayFor):
-    """The same below HTTP's own framing: head, chunk sizes and chunks cut anywhere."""
-    [wire] = await upstreams()
-    body = stream_body()
-    framed = b"".join(b"%x\r\n%b\r\n" % (len(body[i : i + 40]), body[i : i + 40]) for i in range(0, len(body), 40))
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-    wire.answer(Slice(head + framed + b"0\r\n\r\n", [size]))
-    gateway = await gateway_for(config(wire, timeouts={"first_byte": 5, "first_byte_unknown": 5, "idle": 5}))
-    got = await gateway.chat(stream=True, stream_options={"include_usage": True})
-    assert plain(got) == ("".join(TEXTS), ["stop"], True, [answers.USAGE])
 
 
 async def test_U44_old_and_odd_http(upstreams: Upstreams, gateway_for: GatewayFor):

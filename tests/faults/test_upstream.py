@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 
-from tests.conftest import GatewayFor, Upstreams
 from tests.faults import answers
+from tests.faults.batch import Outcome, Row, played
 from tests.faults.rawclient import Response
-from tests.faults.running import CHAT, ask, config
-from tests.faults.steps import Fin, Hang, Json, Reply, Step
-from tests.faults.table import BEFORE_CONTENT, HTML, Fault, Turns
+from tests.faults.table import BEFORE_CONTENT, Fault, Turns
 
-ROWS = [
-    pytest.param(fault, steps, stream, id=f"{fault.id}, {'streamed' if stream else 'whole'}")
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+FAULTS = [
+    (fault, steps, stream)
     for fault in BEFORE_CONTENT
     for steps, stream in ((fault.whole, False), (fault.stream, True))
     if steps is not None
 ]
+ROWS = [pytest.param(f, stream, id=f"{f.id}, {'streamed' if stream else 'whole'}") for f, _, stream in FAULTS]
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def alone() -> AsyncIterator[dict[str, Outcome]]:
+    """Every fault with one target."""
+    rows = [Row(f"{f.id} {stream}", steps, {"stream": stream}) for f, steps, stream in FAULTS]
+    async with played(rows) as outcomes:
+        yield outcomes
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def pairs() -> AsyncIterator[dict[str, Outcome]]:
+    """Every fault with two targets: the one that is tried first fails, the other one is well."""
+    rows = [Row(f"{f.id} {stream}", [Turns([steps])], {"stream": stream}, targets=2) for f, steps, stream in FAULTS]
+    async with played(rows) as outcomes:
+        yield outcomes
 
 
 def expect(got: Response, fault: Fault) -> None:
@@ -31,203 +49,24 @@ def expect(got: Response, fault: Fault) -> None:
         assert got.header("retry-after") == fault.retry_after
 
 
-@pytest.mark.parametrize(("fault", "steps", "stream"), ROWS)
-async def test_one_target_the_error_is_shown(
-    fault: Fault, steps: list[Step], stream: bool, upstreams: Upstreams, gateway_for: GatewayFor
-):
-    [wire] = await upstreams()
-    wire.answer(*steps)
-    gateway = await gateway_for(config(wire))
-    got = await gateway.chat(stream=stream)
-    expect(got, fault)
-    assert len(wire.requests) == 1, "one attempt per target"
-    assert got.header("x-gateway-attempts") == "1"
+@pytest.mark.parametrize(("fault", "stream"), ROWS)
+async def test_one_target_the_error_is_shown(fault: Fault, stream: bool, alone: dict[str, Outcome]):
+    outcome = alone[f"{fault.id} {stream}"]
+    expect(outcome.got, fault)
+    assert outcome.attempts == [1], "one attempt per target"
+    assert outcome.got.header("x-gateway-attempts") == "1"
 
 
-@pytest.mark.parametrize(("fault", "steps", "stream"), ROWS)
-async def test_two_targets_the_other_one_answers(
-    fault: Fault, steps: list[Step], stream: bool, upstreams: Upstreams, gateway_for: GatewayFor
-):
-    wires = await upstreams(2)
-    turns = Turns([steps])
-    for wire in wires:
-        wire.answer(turns)
-    gateway = await gateway_for(config(*wires))
-    got = await gateway.chat(stream=stream)
-    attempts = sorted(len(w.requests) for w in wires)
+@pytest.mark.parametrize(("fault", "stream"), ROWS)
+async def test_two_targets_the_other_one_answers(fault: Fault, stream: bool, pairs: dict[str, Outcome]):
+    outcome = pairs[f"{fault.id} {stream}"]
+    got = outcome.got
     if fault.failover:
         assert got.status == 200, got
         assert got.text == answers.TEXT
         assert got.done == stream
-        assert attempts == [1, 1], "exactly one attempt each"
+        assert outcome.attempts == [1, 1], "exactly one attempt each"
         assert got.header("x-gateway-attempts") == "2"
     else:
         expect(got, fault)
-        assert attempts == [0, 1], "another target would say the same"
-
-
-@pytest.mark.parametrize("stream", [False, True])
-async def test_U1_refused(stream, upstreams: Upstreams, gateway_for: GatewayFor):
-    one, two = await upstreams(2)
-    alone = await gateway_for(config(one))
-    pair = await gateway_for(config(one, two, routes=[{"match": {}, "prefer": [{"backend": "one"}]}]))
-    await one.stop()
-    got = await alone.chat(stream=stream)
-    assert (got.status, got.error["code"]) == (502, "upstream_connect_error")
-    got = await pair.chat(stream=stream)
-    assert (got.status, got.text) == (200, answers.TEXT)
-    assert len(two.requests) == 1
-    assert (await pair.metrics()).sum("gateway_attempts_total") == 2
-
-
-@pytest.mark.parametrize("stream", [False, True])
-async def test_U2_a_black_hole(stream, upstreams: Upstreams, gateway_for: GatewayFor):
-    one, two = await upstreams(2)
-    alone = await gateway_for(config(one))
-    pair = await gateway_for(config(one, two, routes=[{"match": {}, "prefer": [{"backend": "one"}]}]))
-    await one.blackhole()
-    start = time.monotonic()
-    got = await alone.chat(stream=stream)
-    assert (got.status, got.error["code"]) == (504, "upstream_timeout")
-    got = await pair.chat(stream=stream)
-    assert (got.status, got.text) == (200, answers.TEXT)
-    assert time.monotonic() - start < 2.0
-
-
-@pytest.mark.parametrize("stream", [False, True])
-async def test_U7_what_breaks_two_servers_is_not_shown_to_a_third(
-    stream, upstreams: Upstreams, gateway_for: GatewayFor
-):
-    wires = await upstreams(3)
-    broken = Json(answers.error("cuda error"), 500)
-    turns = Turns([[broken], [broken]])
-    for wire in wires:
-        wire.answer(turns)
-    gateway = await gateway_for(config(*wires))
-    got = await gateway.chat(stream=stream)
-    assert (got.status, got.error["code"]) == (502, "upstream_error")
-    assert sorted(len(w.requests) for w in wires) == [0, 1, 1]
-
-
-async def test_a_dead_proxy_in_front_is_passed_by_as_often_as_there_are_targets(
-    upstreams: Upstreams, gateway_for: GatewayFor
-):
-    wires = await upstreams(3)
-    turns = Turns([[Reply(HTML, 502, "text/html")], [Reply(HTML, 503, "text/html")]])
-    for wire in wires:
-        wire.answer(turns)
-    gateway = await gateway_for(config(*wires))
-    assert (await gateway.chat()).text == answers.TEXT
-    assert [len(w.requests) for w in wires] == [1, 1, 1]
-
-
-async def test_what_an_upstream_says_about_itself_is_not_passed_on(upstreams: Upstreams, gateway_for: GatewayFor):
-    [wire] = await upstreams()
-    gateway = await gateway_for(config(wire))
-    secret = f"failed at http://10.1.2.3:8000/v1 {wire.url} key sk-upstream-secret-123456 /home/me/model.gguf"
-    gateway.secrets += ["10.1.2.3", "sk-upstream-secret-123456", "/home/me"]
-    for status in (400, 401, 404, 422, 500, 503):
-        wire.answer(Json(answers.error(secret), status))
-        for stream in (False, True):
-            assert (await gateway.chat(stream=stream)).status >= 400
-
-
-@pytest.mark.parametrize("stream", [False, True])
-async def test_U37_a_connection_that_went_stale_costs_nobody_anything(
-    stream, upstreams: Upstreams, gateway_for: GatewayFor
-):
-    [wire] = await upstreams()
-    gateway = await gateway_for(config(wire))
-    assert (await gateway.chat(stream=stream)).status == 200
-    wire.answer(Fin(), turn=1)
-    got = await gateway.chat(stream=stream)
-    assert (got.status, got.text) == (200, answers.TEXT)
-    assert [r.turn for r in wire.requests] == [0, 1, 0]
-    metrics = await gateway.metrics()
-    assert metrics.sum("gateway_attempts_total") == 2
-    assert metrics.labels("gateway_attempts_total", "outcome") == {"ok": 2}
-
-
-async def test_U38_U39_a_server_that_was_killed_is_used_again_when_it_is_back(
-    upstreams: Upstreams, gateway_for: GatewayFor
-):
-    [wire] = await upstreams()
-    gateway = await gateway_for(config(wire, timeouts={"liveness": 0.1}))
-    await wire.stop()
-    start = time.monotonic()
-    while (got := await gateway.chat()).error["code"] != "no_healthy_backend":
-        assert time.monotonic() - start < 2.0, got
-    before = time.monotonic()
-    got = await gateway.chat()
-    assert (got.status, got.error["code"]) == (503, "no_healthy_backend")  # U46
-    assert time.monotonic() - before < 0.1
-    await wire.start()
-    start = time.monotonic()
-    while (await gateway.chat()).status != 200:
-        assert time.monotonic() - start < 2.0
-
-
-async def test_U39_a_server_that_loads_is_not_asked(upstreams: Upstreams, gateway_for: GatewayFor):
-    [wire] = await upstreams(state="loading")
-    gateway = await gateway_for(config(wire, timeouts={"liveness": 0.1}))
-    got = await gateway.chat()
-    assert (got.status, got.error["code"]) == (503, "no_healthy_backend")
-    assert not wire.requests
-    wire.state = "ready"
-    start = time.monotonic()
-    while (await gateway.chat()).status != 200:
-        assert time.monotonic() - start < 2.0
-
-
-async def test_U40_another_model_does_not_answer_for_the_old_one(upstreams: Upstreams, gateway_for: GatewayFor):
-    [wire] = await upstreams()
-    gateway = await gateway_for(config(wire, timeouts={"liveness": 0.1}))
-    assert (await gateway.chat()).status == 200
-    await wire.stop()
-    wire.model = "quite-another-model"
-    start = time.monotonic()
-    while "down" not in await states(gateway):
-        assert time.monotonic() - start < 2.0
-    await wire.start()
-    while "mismatch" not in await states(gateway):
-        assert time.monotonic() - start < 3.0
-    seen = len(wire.requests)
-    got = await gateway.chat()
-    assert (got.status, got.error["code"]) == (503, "no_healthy_backend")
-    assert len(wire.requests) == seen
-    got = await gateway.post(CHAT, ask(model="quite-another-model"))
-    assert got.status == 200
-
-
-async def states(gateway) -> set[str]:
-    found = (await gateway.metrics()).labels("gateway_target_state", "state")
-    return {state for state, count in found.items() if count}
-
-
-async def test_U41_a_redirect_is_not_followed(upstreams: Upstreams, gateway_for: GatewayFor):
-    one, elsewhere = await upstreams(2)
-    for status in (301, 302, 307, 308):
-        one.answer(Reply(b"", status, headers={"Location": elsewhere.url + CHAT}), nth=len(one.requests))
-        gateway = await gateway_for(config(one))
-        assert (await gateway.chat()).status == 502
-    assert not elsewhere.requests and not elsewhere.probes
-
-
-async def test_a_healthy_neighbour_does_not_notice(upstreams: Upstreams, gateway_for: GatewayFor):
-    """I4, in small: while one target is hung, requests for the other model go on."""
-    one, two = await upstreams(2)
-    two.model = "other"
-    gateway = await gateway_for(config(one, two, models={"gemma-4": {"targets": [{"backend": "one"}]}}))
-    one.answer(Hang())
-    async with gateway.client(ask()):
-        await one.seen()
-        for _ in range(5):
-            start = time.monotonic()
-            assert (await gateway.post(CHAT, ask(model="other"))).status == 200
-            assert time.monotonic() - start < 0.2
-
-
-def test_the_right_answer_is_the_right_answer():
-    """The table's own sanity: every row has a script for at least one way, and ids are unique."""
-    assert all(f.whole or f.stream for f in BEFORE_CONTENT)
-    assert len({f.id for f in BEFORE_CONTENT}) == len(BEFORE_CONTENT)
+        assert outcome.attempts == [0, 1], "another target would say the same"

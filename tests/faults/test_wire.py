@@ -26,6 +26,7 @@ from tests.faults.steps import (
     Step,
     cut,
 )
+from tests.faults.table import AFTER_CONTENT, BEFORE_CONTENT
 from tests.faults.wire import Refused, Wire
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
@@ -188,3 +189,9 @@ async def test_embeddings_and_completions_have_answers_too():
         wire.answer(Answer())
         assert len((await post(wire.url, "/v1/embeddings", {"input": ["a", "b"]})).json()["data"]) == 2
         assert (await post(wire.url, "/v1/completions", {"prompt": "a"})).json()["choices"][0]["text"] == answers.TEXT
+
+
+def test_the_tables_are_whole():
+    assert all(f.whole or f.stream for f in BEFORE_CONTENT)
+    for table in (BEFORE_CONTENT, AFTER_CONTENT):
+        assert len({row.id for row in table}) == len(table)
