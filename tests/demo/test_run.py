@@ -30,10 +30,11 @@ class StandIn:
         self.stop: asyncio.Event | None = None
 
     async def __call__(self, config: str, *, ready: Callable[[str], None], stop: asyncio.Event) -> int:
-        self.config, self.stop = yaml.safe_load(config), stop
+        self.config = yaml.safe_load(config)
         host, port = self.config["listen"].split(":")
         server = await asyncio.start_server(self._answer, host, int(port))
         async with server:
+            self.stop = stop
             ready(f"http://{self.config['listen']}")
             await stop.wait()
         return 0
