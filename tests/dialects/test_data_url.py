@@ -74,6 +74,16 @@ def test_what_is_not_base64(value: str) -> None:
     assert caught.value.param == PATH and caught.value.status == 400
 
 
+@pytest.mark.parametrize("value", ["A===", "====", "=", "AA==AA==", "AAA=AAAA", "AAAAA", "AA=", "A=A=", "=AAA"])
+def test_bad_padding_in_chunks_of_any_size(value: str) -> None:
+    for size in range(1, len(value) + 1):
+        chunks = [value[i : i + size].encode() for i in range(0, len(value), size)]
+        with pytest.raises(BadRequest):
+            parse_base64(Segments(chunks), PATH)
+    with pytest.raises(BadRequest):
+        parse_base64(Segments([b"AAA=", b"A", b"A", b"A", b"A"]), PATH)
+
+
 @pytest.mark.parametrize(
     "url",
     [

@@ -195,6 +195,16 @@ def test_usage() -> None:
     assert render_answer(Answer(usage=Usage(input=3)))["usage"] == {"prompt_tokens": 3}
 
 
+def test_what_is_known_is_not_overwritten_by_what_was_kept() -> None:
+    choice = Choice(
+        [Text("x")], "stop", extra={"openai.choice": {"finish_reason": "y"}, "openai.message": {"content": "y"}}
+    )
+    rendered = render_answer(Answer("id", "m", choices=[choice], extra={"openai": {"id": "y", "object": "y", "z": 1}}))
+    assert (rendered["id"], rendered["object"], rendered["z"]) == ("id", "chat.completion", 1)
+    assert rendered["choices"][0]["finish_reason"] == "stop"
+    assert rendered["choices"][0]["message"]["content"] == "x"
+
+
 def test_content_is_null_only_beside_calls_or_a_refusal() -> None:
     def content(*parts: Any) -> Any:
         return render_answer(Answer(choices=[Choice(list(parts), "stop")]))["choices"][0]["message"]["content"]

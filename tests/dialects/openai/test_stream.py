@@ -327,6 +327,20 @@ def test_fields_that_come_with_nothing_else_wait_for_the_next_event() -> None:
     assert answer.choices[0].extra == {"openai.message": {"x": 1}}
 
 
+def test_waiting_fields_ride_on_the_very_next_event() -> None:
+    events = decode(sse(chunk({"content": "a"}), chunk({}, secret=1), chunk({"content": "b"}), STOP))
+    assert [e.extra for e in events if isinstance(e, PartDelta)] == [None, {"openai": {"secret": 1}}]
+    events = decode(sse(chunk({"content": "a"}), chunk({"x": 1}), chunk({"content": "b"}), STOP))
+    assert [e.extra for e in events if isinstance(e, PartDelta)] == [None, {"openai.message": {"x": 1}}]
+
+
+def test_a_fingerprint_that_changes() -> None:
+    texts = [chunk({"content": "a"}, system_fingerprint=f) for f in ("one", "one", "two", "two")]
+    events = decode(sse(*texts, STOP))
+    assert [bool(e.extra) for e in events if isinstance(e, PartDelta)] == [False, False, True, False]
+    assert fold(events).extra == {"openai": {"system_fingerprint": "two"}}
+
+
 def test_logprobs() -> None:
     def with_logprobs(token: str, **fields: Any) -> dict[str, Any]:
         out = chunk({"content": token}, **fields)
@@ -426,8 +440,10 @@ def test_what_is_complete() -> None:
 
 
 def test_repeated_last_chunks_change_nothing() -> None:
-    answer = answer_of(chunk({"content": "a"}), STOP, chunk({"content": ""}, "stop"), chunk({"content": ""}))
-    assert answer.choices[0].parts == [Text("a")]
+    for again in ({}, {"content": ""}, {"content": "a"}):
+        events = decode(sse(chunk({"content": "a"}), STOP, chunk(again, "stop"), chunk(again)))
+        check_grammar(events)
+        assert fold(events).choices[0].parts == [Text("a")]
 
 
 def test_several_choices() -> None:
