@@ -17,7 +17,7 @@ from bench.wire import AnswerReader, request
 
 PUBLIC_MODEL = "bench-model"
 KEY_VARIABLE = "GATEWAY_BENCH_KEY"
-START_SECONDS = 15.0
+START_SECONDS = 20.0
 
 # All that costs something per request is on: authentication, rules, the privacy rail, metrics, a log line each.
 CONFIG = """\

@@ -93,6 +93,8 @@ class Backend(Protocol):
     """Readiness tier, 0 is the best."""
     slots: int
     """Requests in flight at once where neither probe nor operator says."""
+    names_itself: bool
+    """The `model` of an answer tells what the server serves, whatever it was asked for."""
     assumed: Facts
     """What every server of this kind does unless a better source says otherwise."""
     hints: Mapping[str, str]

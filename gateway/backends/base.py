@@ -50,6 +50,8 @@ class OpenAIWire:
     signs: ClassVar[Signs] = Signs()
     reasoning_field: ClassVar[Literal["reasoning", "reasoning_content"]] = "reasoning_content"
     """The field of a past message in which the server's template looks for the model's thoughts."""
+    names_itself: ClassVar[bool] = False
+    """An answer's `model` is what the server serves, not what it was asked for: so another model shows at once."""
     health: ClassVar[str] = "/health"
     unready: ClassVar[State] = "loading"
     """What a 503 of `health` means."""

@@ -46,6 +46,7 @@ _SMALLEST = 1_000_000
 
 class Backend(OpenAIWire):
     kind = "llamacpp"
+    names_itself = True
     tier = 1
     slots = 4
     assumed = Facts(

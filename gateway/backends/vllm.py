@@ -50,6 +50,7 @@ _ASKED = {"type": "function", "function": {"name": "probe", "parameters": {"type
 
 class Backend(OpenAIWire):
     kind = "vllm"
+    names_itself = True
     tier = 0
     slots = 64
     assumed = Facts(

@@ -25,12 +25,14 @@ from gateway.engine.relay import Relay
 from gateway.engine.upstream import Upstream
 from gateway.errors import (
     ClientGone,
+    ConnectError,
     ContextTooLong,
     GatewayError,
     ModelGone,
     NoHealthyBackend,
     Overloaded,
     PrivacyRail,
+    Reset,
     WrongModality,
 )
 from gateway.routing.candidate import Candidate, Lack
@@ -259,7 +261,7 @@ class Dispatcher:
                 self._judge(d, e.verdict, loop.time())
                 if isinstance(e, Overloaded) and e.retry_after:
                     d.candidate.ejected_until = max(d.candidate.ejected_until, loop.time() + e.retry_after)
-                if isinstance(e, WrongModality | ModelGone):
+                if isinstance(e, WrongModality | ModelGone | ConnectError | Reset):
                     self._prober.suspect(d.server)
                 return e
             finally:

@@ -17,7 +17,7 @@ from gateway.canonical.facts import Facts, State, Target, changes, layer
 from gateway.canonical.requests import ThinkingConfig
 from gateway.engine.admission import Gate
 from gateway.engine.upstream import Address
-from gateway.errors import ModelNotFound
+from gateway.errors import ModelGone, ModelNotFound
 from gateway.families import identify
 from gateway.routing.breaker import Breaker
 from gateway.routing.candidate import Candidate
@@ -38,6 +38,8 @@ class Deployment:
     server: Server
     wanted: str = ""
     named: bool = False
+    known_as: frozenset[str] = frozenset()
+    """What its answers may call it. Empty where the server only repeats what it was asked for."""
     asked: float = 0.0
     """When it was last asked although it was ejected."""
 
@@ -142,6 +144,8 @@ class Server:
         c.limit = self.settings.max_in_flight or facts.slots or (self.backend.slots if self.backend else 1)
         c.queue_limit = max(8, 2 * c.limit)
         c.state, c.detail = model.state, self.detail
+        if self.backend is not None and self.backend.names_itself:
+            d.known_as = frozenset(("", model.id, *model.aliases))
         return news
 
     def _file(self, d: Deployment) -> None:
@@ -175,6 +179,13 @@ def _address(settings: BackendSettings) -> Address:
     if settings.api_key is not None:
         headers["Authorization"] = f"Bearer {settings.api_key.get_secret_value()}"
     return Address((settings.url or "").rstrip("/"), headers, settings.timeouts.connect)
+
+
+def check_model(d: Deployment, told: str) -> None:
+    """Raises ModelGone when an answer comes from another model than the one that was asked: the server was restarted
+    with it since the last probe. Nothing of that answer may be shown."""
+    if d.known_as and told not in d.known_as:
+        raise ModelGone("the server serves another model now")
 
 
 def is_pattern(alias: str) -> bool:

@@ -16,7 +16,7 @@ from gateway.backends import Backend, Call
 from gateway.canonical.events import Answer, Folder, unfold
 from gateway.canonical.requests import Chat
 from gateway.engine.deadlines import Sweep, Watch
-from gateway.engine.fleet import Deployment
+from gateway.engine.fleet import Deployment, check_model
 from gateway.engine.job import Header, Job
 from gateway.engine.receipt import fates_of, fold_receipt
 from gateway.engine.record import Recorder
@@ -88,7 +88,7 @@ class Relay:
                     if answer is not None:
                         await self._reply(job, answer)
                 else:
-                    await self._reply(job, await self._whole(job, backend, exchange))
+                    await self._reply(job, await self._whole(job, d, backend, exchange))
             except asyncio.CancelledError:
                 error = watch.error()
                 if error is None:
@@ -142,19 +142,17 @@ class Relay:
 
     # ---- a whole reply ----
 
-    async def _whole(self, job: Job, backend: Backend, exchange: Exchange) -> Answer | dict[str, Any]:
+    async def _whole(self, job: Job, d: Deployment, backend: Backend, exchange: Exchange) -> Answer | dict[str, Any]:
         if exchange.content_type not in ("application/json", ""):
             await exchange.read_all(REFUSAL_LIMIT)
             raise BadResponse("the server answered with something that is not JSON")
         value = decode_reply(await exchange.read_all())
         if not isinstance(value, dict):
             raise BadResponse("the server answered with JSON that is not an object")
-        error = backend.error_in(value)
-        if error is not None:
-            raise error
         answer = backend.read(job.request, value)
         if not isinstance(answer, Answer):
             return answer
+        check_model(d, answer.model)
         job.record.usage = answer.usage
         return _filtered(job, answer)
 

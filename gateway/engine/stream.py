@@ -18,11 +18,12 @@ from gateway.canonical.events import (
     PartDelta,
     PartStart,
     Progress,
+    Start,
     Usage,
 )
 from gateway.canonical.requests import Chat, Request
 from gateway.engine.deadlines import Watch
-from gateway.engine.fleet import Deployment
+from gateway.engine.fleet import Deployment, check_model
 from gateway.engine.job import Job
 from gateway.engine.upstream import Exchange
 from gateway.errors import BadResponse, GatewayError, Truncated, UpstreamError
@@ -121,6 +122,8 @@ class StreamedReply:
                 done = True
             elif isinstance(e, Fault):
                 await self._broken(events, e)
+            elif isinstance(e, Start):
+                check_model(self._d, e.model)
         if content and not record.first:
             record.first = now
             self._watch.phase = "idle"

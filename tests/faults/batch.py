@@ -14,7 +14,14 @@ from tests.faults.running import FAST, Running, running
 from tests.faults.steps import Step
 from tests.faults.wire import Wire
 
-PATIENT: dict[str, float] = {**FAST, "first_byte": 1.0, "first_byte_unknown": 1.0, "idle": 1.0, "probe": 20.0}
+PATIENT: dict[str, float] = {
+    **FAST,
+    "connect": 5.0,
+    "first_byte": 1.0,
+    "first_byte_unknown": 1.0,
+    "idle": 1.0,
+    "probe": 20.0,
+}
 """Many at once on two cores: what is right must not look late."""
 
 
