@@ -8,8 +8,8 @@
     ├── TooLarge 413   UnsupportedMedia 415   RateLimited 429
     ├── Internal 500 (a bug, by definition)   NotImplementedHere 501
     ├── UpstreamError 502 ── UpstreamUnavailable, ConnectError, Reset, Truncated, ProtocolFault, BadResponse,
-    │                        BadCredentials, ModelGone, ToolChoiceNotSatisfied, SchemaNotSatisfied
-    ├── Overloaded 503 ── NoHealthyBackend, ShuttingDown
+    │                        BadCredentials, ToolChoiceNotSatisfied, SchemaNotSatisfied
+    ├── Overloaded 503 ── NoHealthyBackend, ModelGone, ShuttingDown
     └── UpstreamTimeout 504
 
 `failover` says what another target is worth: "never" (the fault is the client's, or would repeat), "once" (it may be
@@ -192,13 +192,6 @@ class WrongModality(BadRequest):
     verdict: ClassVar[Verdict] = "neutral"
 
 
-class ModelGone(UpstreamError):
-    """The server no longer knows the model that it listed."""
-
-    failover: ClassVar[Failover] = "next"
-    verdict: ClassVar[Verdict] = "neutral"
-
-
 class ToolChoiceNotSatisfied(UpstreamError):
     code = "tool_choice_not_satisfied"
     failover: ClassVar[Failover] = "never"
@@ -220,6 +213,10 @@ class Overloaded(GatewayError):
 
 class NoHealthyBackend(Overloaded):
     code = "no_healthy_backend"
+
+
+class ModelGone(NoHealthyBackend):
+    """The server no longer has the model that it listed, or has another one in its place."""
 
 
 class ShuttingDown(Overloaded):

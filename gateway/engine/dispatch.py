@@ -264,6 +264,9 @@ class Dispatcher:
                 if isinstance(e, WrongModality | ModelGone | ConnectError | Reset):
                     self._prober.suspect(d.server)
                 return e
+            except asyncio.CancelledError:
+                self._judge(d, "neutral", loop.time())
+                raise
             finally:
                 job.record.attempts.append(f"{d.candidate.target.label}: {outcome}")
                 self._recorder.metrics.attempt(d.server.name, outcome)
