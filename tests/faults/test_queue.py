@@ -9,8 +9,8 @@ import pytest
 
 from tests.conftest import GatewayFor, Upstreams
 from tests.faults import answers
-from tests.faults.running import Running, config
-from tests.faults.steps import Gate, Json, Sse
+from tests.faults.running import Running, ask, config
+from tests.faults.steps import Answer, Gate, Hang, Json, Sse
 from tests.faults.wire import Wire
 
 LONG = {"first_byte": 30, "first_byte_unknown": 30, "idle": 30, "queue": 30}
@@ -183,3 +183,27 @@ async def test_the_last_server_is_not_given_up(upstreams: Upstreams, gateway_for
     got = [await gateway.chat() for _ in range(20)]
     assert {r.status for r in got} <= {502, 503}
     assert 5 <= len(wire.requests) < 20
+
+
+async def test_a_trial_whose_client_left_frees_its_place(upstreams: Upstreams, gateway_for: GatewayFor):
+    """An ejected server is tried by one request; when that one's client leaves, the next one is the trial."""
+    one, two = await upstreams(2)
+    one.answer(BROKEN)
+    prefer = [{"match": {}, "prefer": [{"backend": "one"}]}]
+    gateway = await gateway_for(config(one, two, routes=prefer, timeouts={**LONG, "facts": 0.2, "liveness": 0.2}))
+    for _ in range(5):
+        assert (await gateway.chat()).status == 200
+    assert len(one.requests) == 5
+    one.answer(Hang())
+    end = time.monotonic() + 3.0
+    while len(one.requests) == 5:
+        assert time.monotonic() < end, "a healthy probe must let a trial start"
+        async with gateway.client(ask()) as client:
+            reading = asyncio.create_task(client.read())
+            await asyncio.wait([reading], timeout=0.3)
+            reading.cancel()
+    one.answer(Answer())
+    end = time.monotonic() + 3.0
+    while (await gateway.chat()).header("x-gateway-target") != "one/tiny-gemma4":
+        assert time.monotonic() < end, "the server is never tried again"
+        await asyncio.sleep(0.05)

@@ -1,0 +1,212 @@
+"""The gateway as a process: what it says when it can't start, how it stops, and how it takes another configuration."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Upstreams
+from tests.faults import answers
+from tests.faults.process import process
+from tests.faults.rawclient import RawClient, Response, get, json_request
+from tests.faults.running import CHAT, ask, config
+from tests.faults.steps import Events, Finish, Gate, Hang, Head
+from tests.faults.wire import Wire
+
+LONG = {"first_byte": 30, "first_byte_unknown": 30, "idle": 30}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "gateway.yaml"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("backends: [", ["gateway.yaml:1"]),
+        (
+            "backends:\n  a: {kind: nonsense, url: 'http://h'}\n  b: {kind: vllm, url: x, colour: red}\nmodles: {}\n",
+            ["backends.a.kind", "backends.b.url", "backends.b.colour", "modles"],
+        ),
+        (
+            "auth: {api_key_env: NO_SUCH_VARIABLE}\nbackends: {a: {kind: vllm, url: 'http://h:1'}}\n",
+            ["NO_SUCH_VARIABLE"],
+        ),
+        ("listen: 0.0.0.0:4000\nauth: none\nbackends: {a: {kind: vllm, url: 'http://h:1'}}\n", ["auth"]),
+    ],
+    ids=["O1 no YAML", "O1 many errors", "O2 no secret", "O2 open to the world"],
+)
+async def test_what_is_wrong_is_said_at_once_and_the_exit_code_is_2(settings: str, said: list[str], file: Path):
+    async with process(file, settings, wait=False) as gateway:
+        assert await gateway.ended() == 2
+        text = "\n".join(gateway.lines)
+        assert "Traceback" not in text
+        for word in said:
+            assert word in text, text
+        assert len(gateway.lines) >= len(said)
+
+
+async def test_O21_a_taken_port_is_one_line_and_exit_code_2(upstreams: Upstreams, file: Path):
+    [wire] = await upstreams()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        settings = config(wire, listen=f"127.0.0.1:{taken.getsockname()[1]}")
+        async with process(file, settings, wait=False) as gateway:
+            assert await gateway.ended() == 2
+            [line] = gateway.lines
+            assert str(taken.getsockname()[1]) in line
+
+
+@contextlib.asynccontextmanager
+async def begun(wire: Wire, url: str, gate: asyncio.Event) -> AsyncIterator[tuple[RawClient, Response]]:
+    """A stream that has said its first word and waits for `gate` to say the rest."""
+    rest = [" wire", answers.chunk({}, finish="stop"), None]
+    wire.answer(Head(), Events(["Hello"]), Gate(gate), Events(rest), Finish())
+    async with RawClient(url) as client:
+        await client.send(json_request(CHAT, ask(stream=True)))
+        response = await client.read_head()
+        await client.read_until(response, b"Hello")
+        yield client, response
+
+
+async def test_O7_a_stop_lets_streams_finish(upstreams: Upstreams, file: Path):
+    [wire] = await upstreams()
+    gate = asyncio.Event()
+    async with (
+        process(file, config(wire, timeouts={**LONG, "drain": 20})) as gateway,
+        begun(wire, gateway.url, gate) as (client, response),
+    ):
+        gateway.send(signal.SIGTERM)
+        await asyncio.sleep(0.5)
+        assert gateway.child.returncode is None
+        gate.set()
+        await client.read_until(response, b"[DONE]")
+        assert response.text == "Hello wire"
+        assert await gateway.ended(5) == 0
+        assert not [line for line in gateway.lines if "Traceback" in line]
+
+
+async def test_O7_what_does_not_finish_in_time_is_told_so(upstreams: Upstreams, file: Path):
+    [wire] = await upstreams()
+    async with (
+        process(file, config(wire, timeouts={**LONG, "drain": 0.5})) as gateway,
+        begun(wire, gateway.url, asyncio.Event()) as (client, response),
+    ):
+        start = time.monotonic()
+        gateway.send(signal.SIGTERM)
+        async for piece in client.pieces(response):
+            response.body += piece
+        assert await gateway.ended(5) == 0
+        assert time.monotonic() - start < 3.0
+        assert not response.done
+        assert response.clean and response.error is not None, response.body[-300:]
+        assert response.error["code"] == "server_shutting_down"
+        await wire.closed(wire.requests[0])
+
+
+async def test_O8_a_second_signal_stops_at_once(upstreams: Upstreams, file: Path):
+    [wire] = await upstreams()
+    async with (
+        process(file, config(wire, timeouts={**LONG, "drain": 60})) as gateway,
+        begun(wire, gateway.url, asyncio.Event()),
+    ):
+        gateway.send(signal.SIGTERM)
+        await asyncio.sleep(0.3)
+        assert gateway.child.returncode is None
+        gateway.send(signal.SIGTERM)
+        await gateway.ended(3)
+
+
+async def test_O8_killed_hard_it_starts_again_at_the_same_port(upstreams: Upstreams, file: Path):
+    [wire] = await upstreams()
+    settings = config(wire, timeouts=LONG)
+    async with process(file, settings) as gateway, begun(wire, gateway.url, asyncio.Event()):
+        port = int(gateway.url.rsplit(":", 1)[1])
+        gateway.send(signal.SIGKILL)
+        await gateway.ended(5)
+        await wire.until(lambda: wire.requests[0].closed_at is not None)
+    async with process(file, {**settings, "listen": f"127.0.0.1:{port}"}) as again:
+        wire.forget()
+        assert (await again.chat()).text == answers.TEXT
+
+
+async def test_O3_O4_O6_reload(upstreams: Upstreams, file: Path):
+    one, two = await upstreams(2)
+    two.model = "another-model"
+    gate = asyncio.Event()
+    async with (
+        process(file, config(one, timeouts=LONG)) as gateway,
+        begun(one, gateway.url, gate) as (client, response),
+    ):
+        # a configuration with an error changes nothing (by signal: at once)
+        gateway.write("backends: {one: {kind: nonsense}}\nbackend: 5\n")
+        gateway.send(signal.SIGHUP)
+        rejected = await gateway.until_logged("reload rejected")
+        assert len(rejected["problems"]) >= 2
+        metrics = await gateway.metrics()
+        assert metrics.sum("gateway_config_reloads_total", result="rejected") >= 1
+        assert metrics.sum("gateway_config_last_reload_successful") == 0
+        assert (await gateway.chat(model="no-such")).status == 404
+
+        # a good one is taken by the changed file alone; what runs on the backend that is gone goes on
+        gateway.write(config(two, timeouts=LONG))
+        await gateway.until_logged('"reloaded"')
+        end = time.monotonic() + 5
+        while (got := await gateway.chat()).status != 200 and time.monotonic() < end:
+            await asyncio.sleep(0.05)
+        assert got.header("x-gateway-target") == "one/another-model"
+        assert (await gateway.metrics()).sum("gateway_config_last_reload_successful") == 1
+        assert len(two.requests) == 1
+        gate.set()
+        await client.read_until(response, b"[DONE]")
+        assert response.text == "Hello wire"
+
+        # half a file for a moment is no configuration, and no reason to stop
+        gateway.config.write_text("backends:\n  one: {kind: llam")
+        await asyncio.sleep(1.5)
+        assert (await gateway.chat()).status == 200
+        probes = len(one.probes)
+        await asyncio.sleep(0.5)
+        assert len(one.probes) <= probes, "nobody asks a server that is no longer configured"
+
+
+async def test_O10_O19_a_deaf_log_and_a_proxy_in_the_environment_change_nothing(upstreams: Upstreams, file: Path):
+    [wire] = await upstreams()
+    dead = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "ALL_PROXY"), "http://127.0.0.1:9")
+    async with process(file, config(wire), env=dead) as gateway:
+        assert (await gateway.chat()).text == answers.TEXT
+        transport = gateway.child._transport.get_pipe_transport(2)  # type: ignore[attr-defined]
+        transport.close()  # nobody reads the log any more
+        for _ in range(50):
+            assert (await gateway.chat()).status == 200
+        assert (await get(gateway.url, "/healthz")).status == 200
+
+
+async def test_readiness_follows_the_fleet(upstreams: Upstreams, file: Path):
+    [wire] = await upstreams(state="loading")
+    async with process(file, config(wire, timeouts={"liveness": 0.1})) as gateway:
+        assert (await get(gateway.url, "/healthz")).status == 200
+        assert (await get(gateway.url, "/readyz")).status == 503
+        wire.state = "ready"
+        end = time.monotonic() + 3
+        while (ready := await get(gateway.url, "/readyz")).status != 200 and time.monotonic() < end:
+            await asyncio.sleep(0.05)
+        assert ready.status == 200
+
+
+async def test_a_hung_upstream_is_no_reason_to_hang_at_the_start(upstreams: Upstreams, file: Path):
+    one, two = await upstreams(2)
+    one.answer(Hang(), path="/v1/models")
+    one.answer(Hang(), path="/health")
+    async with process(file, config(one, two, timeouts={"probe": 0.5})) as gateway:
+        got = await gateway.chat()
+        assert (got.status, got.header("x-gateway-target")) == (200, f"two/{two.model}")
