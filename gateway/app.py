@@ -194,9 +194,9 @@ async def serve(
         )
     )
     stop = stop or asyncio.Event()
-    reload_now = asyncio.Event()
+    reload_now, at_once = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    handled = _signals(loop, stop, reload_now)
+    handled = _signals(loop, stop, at_once, reload_now)
     tasks = [asyncio.create_task(server.serve(sockets=sockets), name="http server")]
     if config is not None:
         environment = dict(os.environ if env is None else env)
@@ -209,7 +209,7 @@ async def serve(
         waiter = asyncio.create_task(stop.wait(), name="stop")
         await asyncio.wait([waiter, tasks[0]], return_when=asyncio.FIRST_COMPLETED)
         waiter.cancel()
-        await _drain(gateway, server, settings.timeouts.drain)
+        await _drain(gateway, server, at_once, settings.timeouts.drain)
     finally:
         for sig in handled:
             loop.remove_signal_handler(sig)
@@ -244,27 +244,40 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _drain(gateway: Gateway, server: _Server, limit: float) -> None:
-    """Not ready, still answering; then no new connections; what runs may finish within `limit` seconds."""
-    gateway.front.draining = True
+async def _drain(gateway: Gateway, server: _Server, at_once: asyncio.Event, limit: float) -> None:
+    """No new connections; what runs may finish within `limit` seconds, or until a second signal. The rest is told that
+    the gateway stops."""
+    front = gateway.front
+    front.draining = True
     server.should_exit = True
-    if gateway.front.active:
-        await asyncio.wait(gateway.front.active, timeout=limit)
+    if front.active:
+        hurry = asyncio.create_task(at_once.wait(), name="second signal")
+        finished = asyncio.create_task(asyncio.wait(list(front.active)), name="drain")
+        await asyncio.wait([hurry, finished], timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        hurry.cancel()
+        finished.cancel()
+        await front.dismiss()
     server.force_exit = True
 
 
-def _signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event, reload_now: asyncio.Event) -> list[signal.Signals]:
+def _signals(
+    loop: asyncio.AbstractEventLoop, stop: asyncio.Event, at_once: asyncio.Event, reload_now: asyncio.Event
+) -> list[signal.Signals]:
+    def stop_signal() -> None:
+        (at_once if stop.is_set() else stop).set()
+
     handled = []
-    for sig, event in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (signal.SIGHUP, reload_now)):
+    for sig, act in ((signal.SIGTERM, stop_signal), (signal.SIGINT, stop_signal), (signal.SIGHUP, reload_now.set)):
         with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):  # not in the main thread
-            loop.add_signal_handler(sig, event.set)
+            loop.add_signal_handler(sig, act)
             handled.append(sig)
     return handled
 
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    # with the protocol named, asyncio sets TCP_NODELAY on what it accepts: 2 ms instead of 46 for a kept connection
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((host, port))

@@ -33,7 +33,8 @@ class Splitter:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Raises EventTooLarge when one event outgrows MAX_EVENT."""
-        if self._between and data[-2:] == b"\n\n" and data[:6] == b"data: " and b"\r" not in data:
+        usual = self._between and data[-2:] == b"\n\n" and data[:6] == b"data: "
+        if usual and len(data) <= MAX_EVENT and b"\r" not in data:
             if data.find(b"\n") == len(data) - 2:
                 return [data[6:-2]]
             out = self._fast(data)
@@ -100,8 +101,11 @@ class Splitter:
     def _line(self, line: bytes, out: list[bytes]) -> None:
         if not line:
             if self._data:
-                out.append(self._data[0] if len(self._data) == 1 else b"\n".join(self._data))
+                event = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
                 self._data.clear()
+                if len(event) > MAX_EVENT:
+                    raise EventTooLarge(f"one event is larger than {MAX_EVENT} bytes")
+                out.append(event)
         elif line[:5] == b"data:":
             self._data.append(line[6:] if line[5:6] == b" " else line[5:])
         elif line[:1] == b":":

@@ -213,7 +213,7 @@ class Dispatcher:
         if last is not None:
             if isinstance(last, PrivacyRail):
                 self._recorder.metrics.privacy_refusal()
-            await self._fail(job, last)
+            await self.fail(job, last)
 
     def _may_ask(self, d: Deployment) -> bool:
         """Does the target's breaker mind? The last target that fits is never given up: routing offers it though it is
@@ -285,7 +285,7 @@ class Dispatcher:
             late = asyncio.get_running_loop().time() - at
             self._recorder.metrics.orphaned(job.record.backend, max(0.0, late))
 
-    async def _fail(self, job: Job, error: GatewayError) -> None:
+    async def fail(self, job: Job, error: GatewayError) -> None:
         """Says the error in the stream if there is one, else hands it to the caller."""
         if isinstance(error, ClientGone):
             job.outlet.abort()

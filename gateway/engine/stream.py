@@ -80,8 +80,14 @@ class StreamedReply:
         clock = asyncio.get_running_loop().time
         done = False
         while not done:
-            data = await exchange.read_some()
+            broken: GatewayError | None = None
+            try:
+                data = await exchange.read_some()
+            except GatewayError as e:
+                data, broken = b"", e
             events = decoder.feed(data) if data else decoder.end()
+            if broken is not None and not (events and type(events[-1]) is End):
+                raise broken  # with every finish said, how the connection ended does not matter
             if not events:
                 if data:
                     continue  # comments: the connection lives, the answer does not move

@@ -49,7 +49,7 @@ class Front:
         self._recorder = recorder
         self._keys = keys
         self.draining = False
-        self.active: set[asyncio.Task[Any]] = set()
+        self.active: dict[asyncio.Task[Any], AsgiOutlet] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -74,6 +74,14 @@ class Front:
                 return
         await self._rest(scope, receive, _with_headers(send, common))
 
+    async def dismiss(self) -> None:
+        """Tells every request that still runs that the gateway stops, and waits until each has been told."""
+        for task, outlet in self.active.items():
+            outlet.dismissal = ShuttingDown("this gateway stops now", retry_after=1.0)
+            task.cancel()
+        if self.active:
+            await asyncio.wait(list(self.active), timeout=2.0)
+
     async def _serve(
         self, endpoint: Endpoint, scope: Scope, headers: dict[bytes, bytes], receive: Receive, outlet: AsgiOutlet
     ) -> None:
@@ -81,7 +89,7 @@ class Front:
         record = Record(scope["gateway.request_id"], endpoint.dialect, endpoint.operation, loop.time())
         task = asyncio.current_task()
         assert task is not None
-        self.active.add(task)
+        self.active[task] = outlet
         try:
             key = self._keys().check(headers)
             if scope["method"] != "POST":
@@ -95,17 +103,22 @@ class Front:
             record.status, record.code = e.status, e.code
             await say(outlet, e, record.headers)
         except asyncio.CancelledError:
-            if not outlet.gone:
+            if not outlet.gone and outlet.dismissal is None:
                 raise
             task.uncancel()
-            record.status, record.code = ClientGone.status, ClientGone.code
+            error: GatewayError = (
+                outlet.dismissal if outlet.dismissal is not None and not outlet.gone else ClientGone("")
+            )
+            record.status, record.code = error.status, error.code
+            if not outlet.gone and not outlet.committed:
+                await say(outlet, error, record.headers)
         except Exception as e:  # noqa: BLE001  # a bug is answered too, and told to the operator with its place
             record.status, record.code = Internal.status, Internal.code
             self._recorder.log.events.error("bug", request_id=record.request_id, error=_place(e))
             if not outlet.committed:
                 await say(outlet, Internal(f"an internal error; the request id is {record.request_id}"))
         finally:
-            self.active.discard(task)
+            del self.active[task]
             outlet.unwatch()
             self._recorder.finish(record, loop.time(), receipt(record), time.time())
 

@@ -66,6 +66,8 @@ class ModelEndpoint:
             except asyncio.CancelledError:
                 if outlet.gone:
                     self._dispatcher.left(job, outlet.left_at)
+                elif outlet.dismissal is not None and outlet.committed:
+                    await self._dispatcher.fail(job, outlet.dismissal)
                 raise
             finally:
                 record.headers = job.headers

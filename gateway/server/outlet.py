@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from gateway.errors import ClientGone
+from gateway.errors import ClientGone, GatewayError
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[Any]]
@@ -21,7 +21,7 @@ _STREAM_HEADERS: list[Header] = [
 class AsgiOutlet:
     """`committed` = a status line is out. `gone` = the client left before the answer was complete."""
 
-    __slots__ = ("_common", "_send", "_watcher", "committed", "done", "gone", "left_at")
+    __slots__ = ("_common", "_send", "_watcher", "committed", "dismissal", "done", "gone", "left_at")
 
     def __init__(self, send: Send, common: list[Header]) -> None:
         self._send = send
@@ -31,6 +31,8 @@ class AsgiOutlet:
         self.done = False
         self.gone = False
         self.left_at = 0.0
+        self.dismissal: GatewayError | None = None
+        """Why the gateway itself ends this request."""
 
     def watch(self, receive: Receive) -> None:
         """From now on, a client that leaves cancels the calling task."""

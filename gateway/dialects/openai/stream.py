@@ -201,7 +201,10 @@ class ChatDecoder:
             self._progress(progress, out)
         before = len(out)
         choices = value.get("choices")
-        if isinstance(choices, list):
+        if choices is not None and not isinstance(choices, list):
+            out += self._fault("upstream_protocol_error", "the server sent a chunk whose `choices` is no list")
+            return
+        if choices:
             for position, item in enumerate(choices):
                 if not self._choice(item, position, out):
                     out += self._fault(ProtocolFault.code, "the server sent a choice that can't be read")
