@@ -56,7 +56,7 @@ class Size:
 
 
 FULL = Size(window=1.2, paced=2.5, flood_events=25_000, latency=0.6, first_byte=1.0, uploads=3)
-QUICK = Size(window=0.6, paced=1.2, flood_events=10_000, latency=0.3, first_byte=0.5, uploads=2)
+QUICK = Size(window=0.4, paced=0.8, flood_events=8_000, latency=0.2, first_byte=0.4, uploads=1)
 
 
 def chat_body(mode: str, events: int = 0, number: int = 0, tag: str = "-") -> bytes:
