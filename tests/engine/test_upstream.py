@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from gateway import __version__
 from gateway.backends import Call
 from gateway.canonical.content import Segments
 from gateway.engine.upstream import LARGE, MAX_ANSWER, Address, Upstream
@@ -94,12 +95,13 @@ async def test_what_is_sent(upstream: Upstream):
     assert dict(request.headers) == {
         "host": f"127.0.0.1:{wire.port}",
         "content-type": "application/json",
-        "accept": "text/event-stream",
+        "accept": "*/*",
         "accept-encoding": "identity",
         "x-request-id": "req-1",
         "x-more": "1",
         "authorization": "Bearer k",
         "content-length": "7",
+        "user-agent": f"gateway/{__version__}",
     }
 
 
