@@ -19,6 +19,8 @@ class Tally:
 
     done: int = 0
     events: int = 0
+    reads: int = 0
+    """Reads that held events."""
     bad: int = 0
     """Answers that were not 200, and connections that ended before their answer did."""
     took: list[float] = field(default_factory=list)
@@ -70,6 +72,7 @@ class Client(asyncio.Protocol):
         tally = self.tally
         now = time.perf_counter()
         tally.events += events
+        tally.reads += 1
         if not self.heard:
             tally.first.append(now - self.begun)
         elif now - self.heard > tally.gap:

@@ -29,6 +29,8 @@ PER_WRITE = 8
 BURST_MS = 1
 BURST_RATE = CLIENTS * BURST * 1000 // BURST_MS
 WATCHED = 5
+ALONE = 0.7
+"""The share of paced events that must come alone: many at once are cheaper and say nothing about one."""
 LEAVERS = 10
 BIG_BYTES = 50_000_000
 PATIENCE = 1.0
@@ -138,12 +140,15 @@ async def paced(server: Server, size: Size) -> Values:
         clients.append(await connect(server.port, Client(body, tally)))
         await asyncio.sleep(0.00337)  # so that the streams' timetables are spread evenly
     await asyncio.sleep(0.2)
-    heard, cpu = tally.events, machine.cpu_seconds(server.pid)
+    heard, cpu, reads = tally.events, machine.cpu_seconds(server.pid), tally.reads
     await asyncio.sleep(size.paced)
+    reads = tally.reads - reads
     heard, cpu = tally.events - heard, machine.cpu_seconds(server.pid) - cpu
     loaded = machine.rss_bytes(server.pid)
     await all_ended(clients, 20)
     _check(tally, heard)
+    if reads < ALONE * heard:
+        raise Failed(f"the machine was too busy: {heard} events came in {reads} reads")
     due = STREAMS * (events + TRAILING)
     return {
         "cpu_us": cpu / heard * 1e6,
