@@ -10,7 +10,7 @@
     ├── UpstreamError 502 ── UpstreamUnavailable, ConnectError, Reset, Truncated, ProtocolFault, BadResponse,
     │                        BadCredentials, ToolChoiceNotSatisfied, SchemaNotSatisfied
     ├── Overloaded 503 ── NoHealthyBackend, ModelGone, ShuttingDown
-    └── UpstreamTimeout 504
+    └── UpstreamTimeout 504 ── DeadlinePassed
 
 `failover` says what another target is worth: "never" (the fault is the client's, or would repeat), "once" (it may be
 this request that breaks servers), "next" (this target is the problem). `verdict` is what the failure says about the
@@ -227,6 +227,13 @@ class UpstreamTimeout(GatewayError):
     status, type, code = 504, "server_error", "upstream_timeout"
     failover: ClassVar[Failover] = "once"
     verdict: ClassVar[Verdict] = "fault"
+
+
+class DeadlinePassed(UpstreamTimeout):
+    """A request took longer than any may take. It says nothing about the server: some answers never end."""
+
+    failover: ClassVar[Failover] = "never"
+    verdict: ClassVar[Verdict] = "neutral"
 
 
 class ClientGone(GatewayError):

@@ -31,6 +31,8 @@ class Encoder(Protocol):
     """
 
     media_type: str
+    closing: dict[str, Any]
+    """What is only known at the end: goes out with the last piece, where the dialect's SDKs tolerate it."""
 
     def encode(self, events: list[Event]) -> bytes: ...
     def life_sign(self, done: int, total: int) -> bytes: ...

@@ -37,7 +37,7 @@ class Gate:
             return slot
         c = self.candidate
         if c.queued >= c.queue_limit:
-            raise Overloaded("every target that fits is at its limit and its queue is full", retry_after=2.0)
+            raise Overloaded("every target that fits is at its limit, and its queue is full", retry_after=2.0)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         c.queued += 1
@@ -59,14 +59,14 @@ class Gate:
         return Slot(self)
 
     def _leave(self) -> None:
-        """Hands the slot to the first who waits, or frees it."""
+        """Frees the slot, and hands what is free now to those who wait longest: the limit may have grown meanwhile."""
         c = self.candidate
-        while self._waiting and c.in_flight <= c.limit:
+        c.in_flight -= 1
+        while self._waiting and c.in_flight < c.limit:
             turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
-                return
-        c.in_flight -= 1
+                c.in_flight += 1
 
 
 class Slot:

@@ -10,7 +10,7 @@ import asyncio
 from types import TracebackType
 from typing import Any, Literal
 
-from gateway.errors import ClientGone, GatewayError, RequestTimeout, UpstreamTimeout
+from gateway.errors import ClientGone, DeadlinePassed, GatewayError, RequestTimeout, UpstreamTimeout
 
 Phase = Literal["body", "first_byte", "idle", "total", "send"]
 
@@ -51,12 +51,14 @@ class Watch:
         """The error that the cancellation stands for; None if it was not this watch that cancelled."""
         if self.expired is None:
             return None
-        if self._task is not None:
-            self._task.uncancel()
+        if self._task is not None and self._task.uncancel() > 0:
+            return None  # somebody else cancelled in the same moment: the client left
         if self.phase == "body":
             return RequestTimeout("the request's body did not arrive in time")
         if self.expired == "send":
             return ClientGone("the client stopped reading", code="client_stalled")
+        if self.expired == "total":
+            return DeadlinePassed(_WORDS["total"], param="total")
         return UpstreamTimeout(_WORDS[self.expired], param=self.expired)
 
 

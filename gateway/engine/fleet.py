@@ -42,6 +42,12 @@ class Deployment:
     """What its answers may call it. Empty where the server only repeats what it was asked for."""
     asked: float = 0.0
     """When it was last asked although it was ejected."""
+    rest_until: float = 0.0
+    """Until when it asked to be left alone (Retry-After)."""
+
+    def note_rest(self) -> None:
+        """Lets routing see what breaker and Retry-After say. To be called after every call of the breaker."""
+        self.candidate.ejected_until = max(self.breaker.until, self.rest_until)
 
 
 class Server:
@@ -56,6 +62,7 @@ class Server:
         self.version = ""
         self.failures = 0
         self.slow = False
+        self.suspected = False
         self.next_facts = 0.0
         self.deployments: dict[str, Deployment] = {}
 

@@ -16,9 +16,10 @@ Header = tuple[bytes, bytes]
 
 
 class Outlet(Protocol):
-    """The way back to the client. `committed` = a status line is out."""
+    """The way back to the client. `committed` = a status line is out; `done` = the answer is complete."""
 
     committed: bool
+    done: bool
 
     async def whole(self, status: int, headers: list[Header], body: bytes) -> None: ...
     async def begin(self, headers: list[Header], media_type: str) -> None: ...
@@ -45,6 +46,8 @@ class Job:
     outlet: Outlet
     record: Record
     model: str = ""
+    sent: float = 0.0
+    """When the attempt at hand began, on the loop's clock."""
     streamed: bool = False
     needs: Needs = field(default_factory=Needs)
     tokens: int = 0
@@ -54,6 +57,8 @@ class Job:
     phase: str = "before_first_byte"
     progress: tuple[int, int] = (0, 0)
     headers: list[Header] = field(default_factory=list)
+    shown: list[Header] = field(default_factory=list)
+    """The headers that went out with a sign of life, before it was sure who would answer."""
     timer: asyncio.TimerHandle | None = None
     signs: asyncio.Task[None] | None = None
 

@@ -44,6 +44,7 @@ class Prober:
 
     def suspect(self, server: Server) -> None:
         """A request met something unexpected: look again now."""
+        server.suspected = True
         server.next_facts = 0.0
         event = self._wake.get(server.name)
         if event is not None:
@@ -122,10 +123,14 @@ class Prober:
         for d in server.deployments.values():
             if d.candidate.state == "mismatch":
                 self._changed("mismatch", server, d.candidate.detail)
-        if usable:
+        recovered = before not in ("ready", "cold")
+        if usable and (recovered or not server.suspected):
+            # a look that a failed request asked for proves nothing: a server may answer probes and fail its requests
             for d in server.deployments.values():
                 d.breaker.reset()
-                d.candidate.ejected_until = 0.0
+                d.rest_until = 0.0 if recovered else d.rest_until
+                d.note_rest()
+        server.suspected = False
 
     async def _detect(self, server: Server) -> None:
         """Finds out what kind of server answers at an address whose kind was not given."""

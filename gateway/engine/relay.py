@@ -7,13 +7,13 @@ another target may still be tried; from then on the client has the rest, or an e
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from gateway.backends import Backend, Call
 from gateway.canonical.events import Answer, Folder, unfold
+from gateway.canonical.needs import Needs
 from gateway.canonical.requests import Chat
 from gateway.engine.deadlines import Sweep, Watch
 from gateway.engine.fleet import Deployment, check_model
@@ -22,7 +22,7 @@ from gateway.engine.receipt import fates_of, fold_receipt
 from gateway.engine.record import Recorder
 from gateway.engine.stream import REFUSAL_LIMIT, Limits, StreamedReply, decode_reply, filters_for
 from gateway.engine.upstream import Exchange, Upstream
-from gateway.errors import BadResponse, GatewayError, PrivacyRail, Truncated
+from gateway.errors import BadResponse, ClientGone, GatewayError, PrivacyRail, Truncated
 from gateway.filters import finish, run
 from gateway.routing.fit import privacy_lacks
 from gateway.settings import Settings
@@ -37,6 +37,7 @@ class Relay:
     def configure(self, settings: Settings) -> None:
         self._life_sign = settings.timeouts.life_sign
         self._privacy = settings.privacy
+        self._send_stall = settings.timeouts.send_stall
 
     # ---- the life of a job ----
 
@@ -51,23 +52,38 @@ class Relay:
 
     async def _signs(self, job: Job) -> None:
         assert job.encoder is not None
-        while not job.content:
-            if not job.outlet.committed:
-                await job.outlet.begin(job.headers, job.encoder.media_type)
-            await job.outlet.write(job.encoder.life_sign(*job.progress))
-            await asyncio.sleep(self._life_sign)
+        try:
+            while not job.content:
+                if not job.outlet.committed:
+                    job.shown = job.headers
+                    await job.outlet.begin(job.headers, job.encoder.media_type)
+                await job.outlet.write(job.encoder.life_sign(*job.progress))
+                await asyncio.sleep(self._life_sign)
+        except ClientGone:
+            return  # the request's own task is told in its own way
+
+    async def say_last(self, job: Job, data: bytes) -> None:
+        """The last words of a stream, to a client that may have stopped reading."""
+        now = asyncio.get_running_loop().time()
+        with Watch(self._sweep, now + self._send_stall, now + self._send_stall, "send") as watch:
+            try:
+                await job.outlet.write(data)
+                await job.outlet.end()
+            except asyncio.CancelledError:
+                error = watch.error()
+                if error is None:
+                    raise
+                job.outlet.abort()
+                raise error from None
 
     # ---- one attempt ----
 
     async def attempt(self, job: Job, d: Deployment, call: Call) -> None:
         """Raises GatewayError when it failed. After content was shown, the error's `failover` no longer matters:
         `job.content` says so."""
-        c = d.candidate
         backend = d.server.backend
         assert backend is not None
-        if not c.local and privacy_lacks(job.needs, c, self._privacy):
-            # routing has refused this already; the last hop does not take its word for it
-            raise PrivacyRail("privacy keeps this request on the local servers")
+        self._check_privacy(job.needs, d)
         if job.streamed:
             job.encoder = job.codec.encoder(job.request, job.model)  # nothing of an earlier attempt stays in it
         self._note(job, d, call)
@@ -78,7 +94,8 @@ class Relay:
         exchange: Exchange | None = None
         with Watch(self._sweep, now + first_byte, job.context.deadline) as watch:
             try:
-                job.record.sent = now
+                job.record.sent = job.record.sent or now
+                job.sent = now
                 exchange = await self._upstream.send(call, d.server.address, job.context.request_id)
                 if exchange.status != 200:
                     raise await self._refused(exchange, backend)
@@ -98,12 +115,17 @@ class Relay:
                 if exchange is not None:
                     exchange.close()
 
-    async def fetch(self, call: Call, d: Deployment) -> Any:
+    def _check_privacy(self, needs: Needs, d: Deployment) -> None:
+        """Routing has refused this already; the last hop does not take its word for it."""
+        if not d.candidate.local and privacy_lacks(needs, d.candidate, self._privacy):
+            raise PrivacyRail("privacy keeps this request on the local servers")
+
+    async def fetch(self, call: Call, d: Deployment, needs: Needs, seconds: float) -> Any:
         """A small whole call outside of any client's answer (counting). Raises GatewayError."""
         assert d.server.backend is not None
-        loop = asyncio.get_running_loop()
-        t = d.server.settings.timeouts
-        with Watch(self._sweep, loop.time() + t.first_byte, loop.time() + t.total) as watch:
+        self._check_privacy(needs, d)
+        end = asyncio.get_running_loop().time() + seconds
+        with Watch(self._sweep, end, end) as watch:
             try:
                 exchange = await self._upstream.send(call, d.server.address, "count")
                 try:
@@ -122,6 +144,7 @@ class Relay:
         """The receipt and the other headers, as they stand for this target."""
         record = job.record
         record.target = d.candidate.target
+        record.usage, record.deltas, record.first = None, 0, 0.0
         record.dropped = call.dropped
         headers: list[Header] = [(b"x-gateway-target", d.candidate.target.label.encode())]
         if isinstance(job.request, Chat):
@@ -151,15 +174,18 @@ class Relay:
             raise BadResponse("the server answered with JSON that is not an object")
         answer = backend.read(job.request, value)
         if not isinstance(answer, Answer):
+            check_model(d, str(value.get("model") or ""))
             return answer
         check_model(d, answer.model)
         job.record.usage = answer.usage
         return _filtered(job, answer)
 
     async def _reply(self, job: Job, answer: Answer | dict[str, Any]) -> None:
-        answer = replace(answer, model=job.model) if isinstance(answer, Answer) else {**answer, "model": job.model}
+        if isinstance(answer, Answer):
+            answer.model = job.model
+        else:
+            answer = {**answer, "model": job.model}
         body = msgspec.json.encode(job.codec.render_answer(answer, job.request))
-        job.record.first = job.record.first or asyncio.get_running_loop().time()
         job.content = True
         await job.outlet.whole(200, job.headers, body)
 

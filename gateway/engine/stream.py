@@ -59,7 +59,7 @@ class StreamedReply:
     Nothing is shown before the first content event. After an End nothing follows; a Fault raises, and what the server
     had said before it has been passed on."""
 
-    __slots__ = ("_d", "_exchange", "_folder", "_held", "_job", "_limits", "_watch")
+    __slots__ = ("_d", "_exchange", "_filters", "_folder", "_held", "_job", "_limits", "_watch")
 
     def __init__(self, job: Job, d: Deployment, exchange: Exchange, watch: Watch, limits: Limits) -> None:
         self._job = job
@@ -69,10 +69,12 @@ class StreamedReply:
         self._limits = limits
         self._folder = None if job.streamed else Folder()
         self._held: list[Event] = []
+        self._filters: list[Filter] = []
 
     async def relay(self, filters: list[Filter]) -> Answer | None:
         backend = self._d.server.backend
         assert backend is not None
+        self._filters = filters
         exchange = self._exchange
         if exchange.content_type != "text/event-stream":
             raise await self._not_a_stream()
@@ -103,17 +105,17 @@ class StreamedReply:
                 self._held += events
                 if content or done:
                     await self._first_content()
+        if self._folder is None:
+            await self._job.outlet.end()  # the client need not wait for the server to close
         await self._linger()
-        if self._folder is not None:
-            return self._folder.answer
-        await self._job.outlet.end()
-        return None
+        self._learn_rate()
+        return None if self._folder is None else self._folder.answer
 
     async def _look(self, events: list[Event], now: float) -> tuple[bool, bool]:
         """Notes what the events say about time, tokens and progress. Returns (complete, has content); raises for a
         fault."""
         record = self._job.record
-        done = content = False
+        done = content = moved = False
         for e in events:
             kind = type(e)
             if kind is PartDelta:
@@ -123,6 +125,7 @@ class StreamedReply:
             elif isinstance(e, Usage):
                 record.usage = e
             elif isinstance(e, Progress):
+                moved = moved or e.done > self._job.progress[0]
                 self._job.progress = (e.done, e.total)
             elif kind is End:
                 done = True
@@ -133,9 +136,13 @@ class StreamedReply:
         if content and not record.first:
             record.first = now
             self._watch.phase = "idle"
-            self._learn_rate(now)
+            self._d.breaker.alive(now)
+            self._d.note_rest()
         record.last = now
-        self._watch.expires = now + (self._limits.idle if record.first else self._limits.first_byte)
+        if record.first:
+            self._watch.expires = now + self._limits.idle
+        elif moved or not self._job.progress[1]:
+            self._watch.expires = now + self._limits.first_byte
         return done, content
 
     async def _first_content(self) -> None:
@@ -143,6 +150,10 @@ class StreamedReply:
         job.content = True
         job.phase = "streaming"
         job.quiet()
+        if job.outlet.committed and job.shown != job.headers:
+            # a sign of life went out when another target, or none, had the request
+            assert job.encoder is not None
+            job.encoder.closing = {name.decode()[10:]: value.decode() for name, value in job.headers}
         held, self._held = self._held, []
         await self._write(held)
 
@@ -160,8 +171,10 @@ class StreamedReply:
     async def _broken(self, events: list[Event], fault: Fault) -> None:
         """The answer can't be completed: what came before the fault is still the client's."""
         before = events[: events.index(fault)]
-        if before and self._folder is None and self._job.content:
-            await self._write(before)
+        if self._folder is None and self._job.content:
+            before = [*run(self._filters, before), *finish(self._filters)] if self._filters else before
+            if before:
+                await self._write(before)
         raise fault_error(fault)
 
     async def _not_a_stream(self) -> GatewayError:
@@ -189,13 +202,17 @@ class StreamedReply:
         except (TimeoutError, GatewayError):
             pass  # the answer was complete: how the connection ends does not matter
 
-    def _learn_rate(self, now: float) -> None:
-        """Prompt tokens per second, a moving mean over prompts that are long enough to tell."""
-        job = self._job
-        if job.tokens >= TELLING:
-            rate = job.tokens / max(0.001, now - job.record.sent)
-            c = self._d.candidate
-            c.rate = rate if not c.rate else 0.7 * c.rate + 0.3 * rate
+    def _learn_rate(self) -> None:
+        """Prompt tokens per second: those that were not in the server's cache over the time to the first content.
+        Rather too slow than too fast: what follows from it is when a silent server is given up."""
+        record, c = self._job.record, self._d.candidate
+        usage = record.usage
+        if usage is None or usage.input is None or usage.cached is None or not record.first:
+            return
+        tokens = usage.input - usage.cached
+        if tokens >= TELLING:
+            rate = tokens / max(0.001, record.first - self._job.sent)
+            c.rate = rate if not c.rate or rate < c.rate else 0.9 * c.rate + 0.1 * rate
 
 
 def fault_error(fault: Fault) -> GatewayError:

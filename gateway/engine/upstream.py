@@ -33,6 +33,8 @@ PIECE = 64 * 1024
 """Octets per write of a large body: sending 50 MB as views of this size costs no extra memory."""
 LARGE = 256 * 1024
 """Bodies above this are sent piece by piece."""
+STALE = 1.0
+"""Seconds within which a kept connection that was dropped shows. Later, it is the server that broke over this call."""
 MAX_ANSWER = 64 << 20
 """Octets of a whole answer."""
 
@@ -47,7 +49,8 @@ class Address:
         self.url = url
         self.headers: CIMultiDict[str] = CIMultiDict(headers or {})
         # no read timeout: the client re-arms a timer at every read (9 us each); engine/deadlines watches instead
-        self.timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect)
+        # `connect` bounds the name's resolution too
+        self.timeout = aiohttp.ClientTimeout(total=None, connect=connect + 1.0, sock_connect=connect)
         self._urls: dict[str, URL] = {}
 
     def of(self, path: str) -> URL:
@@ -156,11 +159,6 @@ class Exchange:
         if self.response is not None and not self.response.closed:
             self.response.close()
 
-    def release(self) -> None:
-        """The reply was read to its end: the connection may serve the next call."""
-        if self.response is not None:
-            self.response.release()
-
 
 class Upstream:
     """The client side of the gateway."""
@@ -183,12 +181,13 @@ class Upstream:
 
     async def send(self, call: Call, address: Address, request_id: str) -> Exchange:
         """Sends the call; returns when the reply's head has arrived. A connection that the server dropped while it was
-        idle costs one silent second try on a new one. Raises the errors of `rename`."""
+        idle costs one silent second try. Raises the errors of `rename`."""
         _opened.set(False)
+        sent = asyncio.get_running_loop().time()
         try:
             return await self._send_once(call, address, request_id)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as e:
-            if _opened.get():
+            if _opened.get() or asyncio.get_running_loop().time() - sent > STALE:
                 raise rename(e) from e
         except (aiohttp.ClientError, OSError, ValueError) as e:
             raise rename(e) from e

@@ -14,9 +14,10 @@ from gateway.canonical.events import ChoiceEnd, Event, PartDelta, PartStart
 
 
 class ToolCalls:
-    __slots__ = ("_arguments",)
+    __slots__ = ("_arguments", "_custom")
 
     def __init__(self) -> None:
+        self._custom = False  # a custom tool takes free text: any is complete
         self._arguments: dict[tuple[int, int], list[str]] = {}
 
     def feed(self, events: list[Event]) -> list[Event]:
@@ -30,6 +31,7 @@ class ToolCalls:
             elif kind is PartStart:
                 assert isinstance(e, PartStart)
                 if e.kind == "tool_call":
+                    self._custom = self._custom or e.tool_kind == "custom"
                     self._arguments[(e.choice, e.part)] = []
             elif kind is ChoiceEnd:
                 assert isinstance(e, ChoiceEnd)
@@ -44,7 +46,7 @@ class ToolCalls:
 
     def _finish(self, e: ChoiceEnd) -> ChoiceEnd:
         calls = ["".join(a) for (choice, _), a in self._arguments.items() if choice == e.choice]
-        if e.finish == "stop" and calls and all(map(_complete, calls)):
+        if e.finish == "stop" and calls and (self._custom or all(map(_complete, calls))):
             return replace(e, finish="tool_calls")
         if e.finish == "tool_calls" and not calls:
             return replace(e, finish="stop")

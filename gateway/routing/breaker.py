@@ -55,6 +55,11 @@ class Breaker:
             self._trying = False
             self.until = now
 
+    def alive(self, now: float) -> None:
+        """The trial's answer has begun: the next one may be let in. The outcome still comes with `record`."""
+        if self._trying:
+            self.until = now
+
     def reset(self) -> None:
         """A health probe was answered: a trial may start at once. One that is under way goes on."""
         if self._open and not self._trying:

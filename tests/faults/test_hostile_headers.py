@@ -46,6 +46,7 @@ async def test_C33_client_headers_do_not_travel(stream, shared: Running):
         "accept",
         "accept-encoding",
         "x-request-id",
+        "user-agent",
         "traceparent",
     }, seen
     assert wire.requests[0].header("host") == f"127.0.0.1:{wire.port}"
