@@ -36,6 +36,7 @@ MEDIA_KEYS = frozenset({"url", "data", "image_url", "file_data", "audio_url", "v
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"
 _HEAD = re.compile(rb"data:[A-Za-z0-9!#$&^_.+/;=, -]{0,200}?base64,")
 _ESCAPE = re.compile(rb"\\.", re.DOTALL)
+_TOO_DEEP = "the body is nested too deeply"
 
 
 class Cutter:
@@ -124,7 +125,12 @@ class Cutter:
         skeleton = self._skeleton[0] if len(self._skeleton) == 1 else b"".join(self._skeleton)
         self._skeleton = []
         value = decode_json(skeleton)
-        return self._fill(value, "") if self._cuts else value
+        if not self._cuts:
+            return value
+        try:
+            return self._fill(value, "")
+        except RecursionError:
+            raise InvalidJson(_TOO_DEEP) from None
 
     def _fill(self, value: Any, key: str) -> Any:
         if isinstance(value, str):
@@ -182,7 +188,7 @@ def decode_json(data: bytes) -> Any:
     try:
         return msgspec.json.decode(data)
     except RecursionError:
-        raise InvalidJson("the body is nested too deeply") from None
+        raise InvalidJson(_TOO_DEEP) from None
     except UnicodeDecodeError as e:
         raise InvalidJson(f"the body is not UTF-8 (octet {e.start} of a string)") from None
     except msgspec.MsgspecError as e:

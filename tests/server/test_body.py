@@ -181,6 +181,17 @@ def test_what_is_no_json_is_refused_however_it_arrives(data):
                 fed(data, [size])
 
 
+@pytest.mark.parametrize("depth", [400, 600, 900, 1100, 100_000])
+def test_depth_beside_a_cut_string_is_a_value_or_refused_never_a_crash(depth):
+    data = json.dumps({"data": LONG}).encode()[:-1] + b',"x":' + b"[" * depth + b"]" * depth + b"}"
+    try:
+        value = fed(data, [65536])
+    except InvalidJson as e:
+        assert "deep" in e.message
+    else:
+        assert isinstance(value["data"], Segments)
+
+
 def test_the_error_does_not_quote_the_body():
     with pytest.raises(InvalidJson) as caught:
         decode_json(b'{"secret-canary": tru, "b": "secret-canary"}')
