@@ -1,0 +1,75 @@
+"""What a reader makes of text, and what the filter around it asks of a reader."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from gateway.canonical.events import Finish
+
+Kind = Literal["text", "thinking"]
+
+
+@dataclass(slots=True)
+class Said:
+    """Text or thinking, without markup."""
+
+    kind: Kind
+    text: str
+
+
+@dataclass(slots=True)
+class Call:
+    """A complete call. `arguments` is the JSON text of an object; `raw` the call as it stood, without markers."""
+
+    name: str
+    arguments: str
+    raw: str = ""
+
+
+Piece = Said | Call
+
+
+class Reader(Protocol):
+    """Reads the text of one choice.
+
+    `quick`: a text without line breaks, backticks and characters that begin a marker would come back from `feed` as it
+    is, and change nothing but the last character (`passed`). `idle`: nothing is held back. `late`: a thought ended that
+    never began, after text was already told. `repairs`: short codes of everything that was altered beyond clean
+    grammar, each once.
+    """
+
+    quick: bool
+    late: bool
+    repairs: list[str]
+
+    @property
+    def idle(self) -> bool: ...
+    def begin(self, kind: Kind) -> None: ...
+    def passed(self, text: str) -> None: ...
+    def feed(self, text: str) -> list[Piece]: ...
+    def end(self, finish: Finish | None) -> list[Piece]: ...
+
+
+def joined(pieces: list[Piece]) -> list[Piece]:
+    """The same pieces; neighbours of one kind in one."""
+    if len(pieces) < 2:
+        return pieces
+    out: list[Piece] = []
+    run: list[str] = []
+    kind: Kind = "text"
+    for piece in pieces:
+        if isinstance(piece, Said):
+            if run and kind != piece.kind:
+                out.append(Said(kind, "".join(run)))
+                run = []
+            kind = piece.kind
+            run.append(piece.text)
+        else:
+            if run:
+                out.append(Said(kind, "".join(run)))
+                run = []
+            out.append(piece)
+    if run:
+        out.append(Said(kind, "".join(run)))
+    return out
