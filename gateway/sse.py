@@ -6,6 +6,7 @@ MAX_EVENT = 1 << 20
 """Bytes of one event. A server that sends more without ending it is broken."""
 
 
+_DATA = b"data: "
 _MARK = b"\xef\xbb\xbf"
 
 
@@ -20,7 +21,7 @@ class Splitter:
     texts until the caller takes them: some servers tell their progress there.
     """
 
-    __slots__ = ("_between", "_data", "_first", "_pending", "_size", "_skip_lf", "comments")
+    __slots__ = ("_data", "_first", "_pending", "_size", "_skip_lf", "comments")
 
     def __init__(self) -> None:
         self._pending: list[bytes] = []  # an unfinished line, in the pieces in which it came
@@ -28,29 +29,37 @@ class Splitter:
         self._data: list[bytes] = []
         self._first = True
         self._skip_lf = False
-        self._between = False  # all that came is done with: the next byte begins a line of a new event
         self.comments: list[bytes] = []
 
     def feed(self, data: bytes) -> list[bytes]:
         """Raises EventTooLarge when one event outgrows MAX_EVENT."""
-        usual = self._between and data[-2:] == b"\n\n" and data[:6] == b"data: "
-        if usual and len(data) <= MAX_EVENT and b"\r" not in data:
-            if data.find(b"\n") == len(data) - 2:
-                return [data[6:-2]]
-            out = self._fast(data)
+        if not (self._first or self._skip_lf or self._data) and b"\r" not in data:
+            out = self._usual(data)
             if out is not None:
                 return out
-        out = self._slow(data)
-        self._between = not (self._pending or self._data or self._first or self._skip_lf)
-        return out
+        return self._slow(data)
 
-    def _fast(self, data: bytes) -> list[bytes] | None:
-        """The usual read: whole events of one `data: ` line each, nothing else. None if this read is not that."""
-        out = []
-        for event in data[:-2].split(b"\n\n"):
-            if event[:6] != b"data: " or b"\n" in event:
-                return None
-            out.append(event[6:])
+    def _usual(self, data: bytes) -> list[bytes] | None:
+        """The usual read: events of one `data: ` line each, the last of which may be unfinished. None if it is not
+        that, or can't be told yet."""
+        pending = self._pending
+        if pending:
+            if len(pending) > 1:
+                return None  # a long event: joined once, when it is whole
+            data = pending[0] + data
+        end = data.rfind(b"\n\n")
+        if end < 0 or data[:6] != b"data: ":
+            return None
+        out = data[6:end].split(b"\n\ndata: ")
+        if data.count(b"\n", 0, end) != 2 * (len(out) - 1) or (end > MAX_EVENT and max(map(len, out)) > MAX_EVENT):
+            return None
+        rest = data[end + 2 :]
+        if rest and not rest.startswith(_DATA) and not _DATA.startswith(rest):
+            return None
+        pending.clear()
+        self._size = 0
+        if rest:
+            self._hold(rest)
         return out
 
     def _slow(self, data: bytes) -> list[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from typing import Any, Literal
 
 Source = Literal["probed", "family", "operator", "assumed"]
@@ -89,10 +90,19 @@ class Target:
     @property
     def label(self) -> str:
         """What a client may see: `<backend>/<model>`; of a path only the last component."""
-        name = self.model
-        if _is_path(name):
-            name = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
-        return f"{self.backend}/{name}"
+        return _label(self.backend, self.model)
+
+
+@lru_cache(1024)
+def _label(backend: str, model: str) -> str:
+    return f"{backend}/{shown_model(model)}"
+
+
+def shown_model(model: str) -> str:
+    """A server's id of a model as others may see it: of a path only the last component."""
+    if _is_path(model):
+        return model.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return model
 
 
 def _is_path(model: str) -> bool:

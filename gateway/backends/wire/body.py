@@ -10,6 +10,8 @@ from gateway.backends import Body
 from gateway.canonical.content import Segments
 from gateway.errors import InvalidJson
 
+_PLAIN = msgspec.json.Encoder().encode
+_HALF = "a text holds half of a surrogate pair, which is no character"
 _HOLE = msgspec.Raw(b'"\x00"')
 # A raw NUL can't stand in JSON text (RFC 8259, section 7), so it marks the holes without a search for a free mark.
 
@@ -20,6 +22,14 @@ def encode_body(body: dict[str, Any]) -> Body:
     Keys keep their order: what is sent for turn n is a prefix of what is sent for turn n+1. Raises InvalidJson for
     what JSON can't carry: lone surrogates, or more levels than the encoder goes down.
     """
+    try:
+        return [_PLAIN(body)]
+    except TypeError:
+        pass  # it holds Segments, as only bodies with long media do
+    except UnicodeEncodeError:
+        raise InvalidJson(_HALF) from None
+    except RecursionError:
+        raise InvalidJson("the request is nested too deeply") from None
     held: list[Segments] = []
 
     def hold(value: Any) -> msgspec.Raw:
@@ -31,7 +41,7 @@ def encode_body(body: dict[str, Any]) -> Body:
     try:
         text = msgspec.json.Encoder(enc_hook=hold).encode(body)
     except UnicodeEncodeError:
-        raise InvalidJson("a text holds half of a surrogate pair, which is no character") from None
+        raise InvalidJson(_HALF) from None
     except RecursionError:
         raise InvalidJson("the request is nested too deeply") from None
     if not held:

@@ -6,7 +6,8 @@ Source: https://platform.openai.com/docs/api-reference/chat/create, and the fiel
 from __future__ import annotations
 
 from collections.abc import Container
-from typing import Any, Final, Literal, cast
+from dataclasses import fields as dataclass_fields
+from typing import Final, Literal, cast
 
 from gateway.canonical.requests import Chat, Effort, OutputFormat, Sampling, ThinkingConfig
 from gateway.dialects.openai.fields import (
@@ -26,7 +27,6 @@ from gateway.dialects.openai.fields import (
     lenient_boolean,
     model_name,
     number,
-    number_or_none,
     one_of,
     shown,
     text,
@@ -97,23 +97,23 @@ def parse_request(body: Json, header_options: str | None = None, limits: Limits 
     chat = Chat(
         model=model_name(body.get("model"), limits),
         messages=parse_messages(body.get("messages"), limits),
-        tools=parse_tools(body, limits, dropped),
-        parallel_tool_calls=boolean_or_none(body.get("parallel_tool_calls"), "parallel_tool_calls"),
         sampling=parse_sampling(body, limits),
-        choices=1 if body.get("n") is None else integer(body["n"], "n", 1, limits.choices),
-        logprobs=bool(boolean_or_none(body.get("logprobs"), "logprobs")),
-        top_logprobs=integer_or_none(body.get("top_logprobs"), "top_logprobs", 0, limits.top_logprobs),
-        output=_output(body),
-        thinking=_thinking(body, extra),
-        audio_out=_audio_out(body, extra),
-        stream=bool(boolean_or_none(body.get("stream"), "stream")),
         dropped=dropped,
     )
-    chat.tool_choice = parse_choice(body, chat.tools)
-    if not chat.tools:
-        chat.parallel_tool_calls = None
-    if chat.top_logprobs and not chat.logprobs:
-        raise BadRequest("`top_logprobs` needs `logprobs`: true", param="top_logprobs")
+    # a request has a few of these fields: what is not there costs one look
+    if "stream" in body:
+        chat.stream = bool(boolean_or_none(body["stream"], "stream"))
+    if not _TOOL_FIELDS.isdisjoint(body):
+        chat.tools = parse_tools(body, limits, dropped)
+        chat.tool_choice = parse_choice(body, chat.tools)
+        parallel = boolean_or_none(body.get("parallel_tool_calls"), "parallel_tool_calls")
+        chat.parallel_tool_calls = parallel if chat.tools else None
+    if not _RARE_FIELDS.isdisjoint(body):
+        _rare(chat, body, limits)
+    if not _THINKING_FIELDS.isdisjoint(body):
+        chat.thinking = _thinking(body, extra)
+    if not _SPEECH_FIELDS.isdisjoint(body):
+        chat.audio_out = _audio_out(body, extra)
     if body.get("stream_options") is not None:
         chat.include_usage = include_usage(body["stream_options"], dropped) and chat.stream
     chat.prefill = chat.messages[-1].role == "assistant"
@@ -124,19 +124,65 @@ def parse_request(body: Json, header_options: str | None = None, limits: Limits 
     return chat
 
 
+_TOOL_FIELDS: Final = frozenset({"tools", "tool_choice", "parallel_tool_calls", "functions", "function_call"})
+_THINKING_FIELDS: Final = frozenset(
+    {
+        "chat_template_kwargs",
+        "enable_thinking",
+        "include_reasoning",
+        "reasoning",
+        "reasoning_effort",
+        "thinking",
+        "thinking_budget",
+    }
+)
+_SPEECH_FIELDS: Final = frozenset({"modalities", "audio"})
+_RARE_FIELDS: Final = frozenset({"n", "logprobs", "top_logprobs", "response_format", "guided_json"})
+
+
+def _rare(chat: Chat, body: Json, limits: Limits) -> None:
+    if body.get("n") is not None:
+        chat.choices = integer(body["n"], "n", 1, limits.choices)
+    chat.logprobs = bool(boolean_or_none(body.get("logprobs"), "logprobs"))
+    chat.top_logprobs = integer_or_none(body.get("top_logprobs"), "top_logprobs", 0, limits.top_logprobs)
+    chat.output = _output(body)
+    if chat.top_logprobs and not chat.logprobs:
+        raise BadRequest("`top_logprobs` needs `logprobs`: true", param="top_logprobs")
+
+
+_NUMBERS: Final[dict[str, tuple[float, float]]] = {
+    "temperature": (0, 2),
+    "top_p": (0, 1),
+    "presence_penalty": (-2, 2),
+    "frequency_penalty": (-2, 2),
+    "min_p": (0, 1),
+}
+_SAMPLING_FIELDS: Final = frozenset(_NUMBERS) | {
+    "logit_bias",
+    "max_completion_tokens",
+    "max_tokens",
+    "repeat_penalty",
+    "repetition_penalty",
+    "seed",
+    "stop",
+    "top_k",
+}
+
+
 def parse_sampling(body: Json, limits: Limits = LIMITS) -> Sampling:
     """How tokens are chosen; the same fields in chat and completions."""
+    out = Sampling()
+    if _SAMPLING_FIELDS.isdisjoint(body):
+        return out
     get = body.get
-    out = Sampling(
-        temperature=number_or_none(get("temperature"), "temperature", 0, 2),
-        top_p=number_or_none(get("top_p"), "top_p", 0, 1),
-        seed=integer_or_none(get("seed"), "seed", -INT64 - 1, INT64),
-        max_tokens=_max_tokens(body),
-        presence_penalty=number_or_none(get("presence_penalty"), "presence_penalty", -2, 2),
-        frequency_penalty=number_or_none(get("frequency_penalty"), "frequency_penalty", -2, 2),
-        top_k=integer_or_none(get("top_k"), "top_k", -1, INT32),
-        min_p=number_or_none(get("min_p"), "min_p", 0, 1),
-    )
+    for key, (least, most) in _NUMBERS.items():
+        if get(key) is not None:
+            setattr(out, key, number(body[key], key, least, most))
+    if get("seed") is not None:
+        out.seed = integer(body["seed"], "seed", -INT64 - 1, INT64)
+    if get("top_k") is not None:
+        out.top_k = integer(body["top_k"], "top_k", -1, INT32)
+    out.max_tokens = _max_tokens(body)
     for key in ("repetition_penalty", "repeat_penalty"):
         if get(key) is not None:
             out.repetition_penalty = number(body[key], key, 0, 10)
@@ -318,20 +364,10 @@ def render_request(
 
 def render_sampling(sampling: Sampling) -> Json:
     """Only what the client set."""
-    out: dict[str, Any] = {
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "top_k": sampling.top_k,
-        "min_p": sampling.min_p,
-        "seed": sampling.seed,
-        "max_tokens": sampling.max_tokens,
-        "stop": sampling.stop,
-        "presence_penalty": sampling.presence_penalty,
-        "frequency_penalty": sampling.frequency_penalty,
-        "repetition_penalty": sampling.repetition_penalty,
-        "logit_bias": sampling.logit_bias,
-    }
-    return {k: v for k, v in out.items() if v is not None}
+    return {key: value for key in _SAMPLING_ORDER if (value := getattr(sampling, key)) is not None}
+
+
+_SAMPLING_ORDER: Final = tuple(f.name for f in dataclass_fields(Sampling))
 
 
 def render_output(output: OutputFormat) -> Json:

@@ -56,6 +56,7 @@ _PATIENCE: Final = 8
 more would pay for both ways."""
 
 
+_text = msgspec.json.Decoder(str).decode
 _any = msgspec.json.Decoder().decode
 
 
@@ -90,6 +91,7 @@ class ChatDecoder:
         self._answer_id = ""
         self._fingerprint: str | None = None
         self._top: Json = {}
+        self._frame: tuple[bytes, bytes, int] | None = None  # what stands around the text of the last usual chunk
         self._waiting: Extra | None = None  # fields of the answer that wait for its next event
 
     def feed(self, data: bytes) -> list[Event]:
@@ -104,6 +106,8 @@ class ChatDecoder:
             return self._fault(ProtocolFault.code, "the server sent an event that is too large")
         if splitter.comments:
             self._comments(out)
+        if self._frame is not None and payloads and (done := self._framed(payloads, out)):
+            payloads = payloads[done:]
         for payload in payloads:
             if self._started and self._unusual < _PATIENCE:
                 try:
@@ -113,6 +117,7 @@ class ChatDecoder:
                 else:
                     self._unusual = 0
                     if self._continue(chunk, out):
+                        self._learn_frame(payload, chunk.choices[0].index)
                         continue
             self._payload(payload, out)
             if self._over:
@@ -160,6 +165,34 @@ class ChatDecoder:
             out += self._fault(ProtocolFault.code, "the server sent an event that is not a JSON object")
             return
         self._chunk(value, out)
+
+    def _framed(self, payloads: list[bytes], out: list[Event]) -> int:
+        """The shortest way: a payload that is byte for byte like a chunk that was read before, but for its text.
+        Returns how many were."""
+        assert self._frame is not None
+        before, after, index = self._frame
+        choice = self._choices[index]
+        if choice.open < 0 or choice.open_kind != "text" or choice.ended or choice.extra or self._waiting:
+            return 0
+        part, skip, least = choice.open, len(before), len(before) + len(after) + 2
+        done = 0
+        for payload in payloads:
+            if len(payload) < least or not (payload.startswith(before) and payload.endswith(after)):
+                break
+            try:
+                text = _text(payload[skip : -len(after)])
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                break  # there is more between the two than one text
+            if text:
+                out.append(PartDelta(index, part, text))
+            done += 1
+        return done
+
+    def _learn_frame(self, payload: bytes, index: int) -> None:
+        start = payload.find(b'"content":"') + 10
+        end = payload.find(b'"', start + 1) + 1
+        if start >= 10 and end and b"\\" not in payload[start:end]:
+            self._frame = (payload[:start], payload[end:], index)
 
     def _continue(self, chunk: UsualChunk, out: list[Event]) -> bool:
         """The short way. False if the chunk does more than continue what is open."""
