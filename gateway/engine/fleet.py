@@ -29,8 +29,9 @@ Notify = Callable[[str, "Server", str], None]
 
 @dataclass(slots=True)
 class Deployment:
-    """A candidate with what the engine keeps beside it. `wanted` = the model that the configuration asks for, "" = the
-    one that the server serves when it is first seen."""
+    """A candidate with what the engine keeps beside it. `named` = a target of the configuration; `wanted` = the model
+    that it asks for, "" = the one that the server serves when it is first seen. `listed` = the newest full probe found
+    it; `model` = what that probe said of it."""
 
     candidate: Candidate
     gate: Gate
@@ -38,6 +39,8 @@ class Deployment:
     server: Server
     wanted: str = ""
     named: bool = False
+    listed: bool = False
+    model: Model = field(default_factory=lambda: Model(""))
     known_as: frozenset[str] = frozenset()
     """What its answers may call it. Empty where the server only repeats what it was asked for."""
     asked: float = 0.0
@@ -51,18 +54,23 @@ class Deployment:
 
 
 class Server:
-    """One backend of the configuration. `state` is the server's own; each deployment's state follows it."""
+    """One backend of the configuration. `state` is the server's own; each deployment's state follows it. `queue` = how
+    many may wait for one of its targets at most. `deployments`: by what the configuration asks for, the others by the
+    model's id."""
 
-    def __init__(self, settings: BackendSettings, backend: Backend | None) -> None:
+    def __init__(self, settings: BackendSettings, backend: Backend | None, queue: int = 100) -> None:
         self.settings = settings
         self.backend = backend
+        self.queue = queue
         self.address = _address(settings)
         self.state: State = "unprobed"
         self.detail = ""
         self.version = ""
         self.failures = 0
+        self.late = 0
         self.slow = False
         self.suspected = False
+        self.again = False
         self.next_facts = 0.0
         self.deployments: dict[str, Deployment] = {}
 
@@ -73,6 +81,14 @@ class Server:
     @property
     def kind(self) -> str:
         return self.backend.kind if self.backend is not None else "unknown"
+
+    def configure(self, settings: BackendSettings, queue: int) -> None:
+        """Takes other settings for the same server: what runs, what waits and what is known stays."""
+        if settings != self.settings:
+            self.settings, self.address = settings, _address(settings)
+        self.queue = queue
+        for d in self.deployments.values():
+            self._size(d)
 
     def live(self, state: State, detail: str = "") -> None:
         """Liveness changed. Deployments that were usable follow; a mismatch stays one until the next full probe."""
@@ -85,100 +101,138 @@ class Server:
             elif c.state != "unprobed" or state != "down":
                 c.state, c.detail = state, detail
 
-    def learn(self, found: Discovery) -> list[str]:
-        """A full probe's result. Returns, in words, what changed since the last one."""
+    def learn(self, found: Discovery) -> list[tuple[str, str]]:
+        """A full probe's result. Returns what changed since the last one: ("drift" | "mismatch", in words)."""
         self.state, self.detail, self.version = found.state, found.detail, found.version
         if found.state not in ("ready", "cold"):
             self.live(found.state, found.detail)
             return []
-        news: list[str] = []
+        news: list[tuple[str, str]] = []
         listed = {m.id: m for m in found.models}
-        for d in list(self.deployments.values()):
+        for d in [d for d in self.deployments.values() if d.named]:
             model = _wanted_model(d, found.models)
+            if model is None:
+                news += self._mismatch(d, found.models)
+            else:
+                news += self._adopt(d, model)
+                listed.pop(model.id, None)
+        for d in [d for d in self.deployments.values() if not d.named]:
+            model = listed.pop(d.candidate.target.model, None)
             if model is None:
                 self._mismatch(d, found.models)
             else:
                 news += self._adopt(d, model)
-                listed.pop(model.id, None)
         for model in listed.values():
-            d = self._deployment(model.id)
-            news += self._adopt(d, model)
+            news += self._adopt(self._deployment(model.id), model)
+        self.tidy()
         return news
 
-    def want(self, model: str) -> Deployment:
-        """The deployment of a model that the configuration names ("" = whatever it serves)."""
-        d = self.deployments.get(model)
-        if d is None:
-            d = self._deployment(model)
-        d.wanted, d.named = model, True
-        return d
+    def want(self, models: Iterable[str]) -> None:
+        """The models that the configuration names here ("" = whatever it serves): each gets the deployment that is
+        about it already, if there is one. An open target that found another model than it had is open again."""
+        before = [d for d in self.deployments.values() if d.named or d.listed]
+        left = {id(d): d for d in before}
+        names = sorted(set(models), reverse=True)  # the open one takes what nobody asks for by name
+        chosen: dict[str, Deployment] = {}
+        for same in (_asked_before, _is_about):
+            for model in names:
+                d = next((d for d in left.values() if same(d, model)), None) if model not in chosen else None
+                if d is not None:
+                    chosen[model] = left.pop(id(d))
+        kept = {id(d) for d in chosen.values()}
+        self.deployments = {d.candidate.target.model: d for d in self.deployments.values() if id(d) not in kept}
+        for d in self.deployments.values():
+            d.named, d.wanted, d.candidate.weight = False, d.candidate.target.model, 1.0
+        for model in names:
+            d = chosen.get(model) or self._deployment(model)
+            d.named, d.wanted = True, model
+            self.deployments[model] = d
+        self.tidy()
+
+    def wanted(self, model: str) -> Deployment:
+        """The deployment of a model that `want` was told of."""
+        return self.deployments[model]
+
+    def tidy(self) -> None:
+        """Forgets models that nobody names and the server no longer lists, once nothing runs there any more."""
+        for key, d in list(self.deployments.items()):
+            if not (d.named or d.listed or d.candidate.in_flight or d.candidate.queued):
+                del self.deployments[key]
 
     def _deployment(self, model: str) -> Deployment:
-        b = self.settings
-        backend = self.backend
-        limit = b.max_in_flight or (backend.slots if backend else 1)
-        c = Candidate(
-            Target(b.name, self.kind, model),
-            local=b.local,
-            tier=backend.tier if backend else 9,
-            limit=limit,
-            queue_limit=max(8, 2 * limit),
-            allow=frozenset(b.allow),
-            hints=backend.hints if backend else {},
-        )
-        c.facts = self._facts(Facts(), model)
+        c = Candidate(Target(self.name, self.kind, model))
         d = Deployment(c, Gate(c), Breaker(), self, wanted=model)
+        self._size(d)
         self.deployments[model] = d
         return d
+
+    def _size(self, d: Deployment) -> None:
+        """What follows from the settings, the kind and the newest probe together."""
+        b, backend, c, model = self.settings, self.backend, d.candidate, d.model
+        c.facts = self._facts(model.facts, model.id or c.target.model, model.root, *model.aliases)
+        c.local, c.allow = b.local, frozenset(b.allow)
+        c.hints = backend.hints if backend else {}
+        c.tier = backend.tier if backend else 9
+        c.limit = b.max_in_flight or c.facts.slots or (backend.slots if backend else 1)
+        c.queue_limit = min(self.queue, max(8, 2 * c.limit))
 
     def _facts(self, probed: Facts, *names: str) -> Facts:
         assumed = self.backend.assumed if self.backend else Facts()
         family = identify(*[n for n in names if n]) if any(names) else Facts()
         return layer(("operator", self.settings.facts), ("probed", probed), ("family", family), ("assumed", assumed))
 
-    def _adopt(self, d: Deployment, model: Model) -> list[str]:
+    def _adopt(self, d: Deployment, model: Model) -> list[tuple[str, str]]:
         c = d.candidate
         if c.target.model != model.id or c.target.kind != self.kind:
             c.target = Target(self.name, self.kind, model.id)
-            self._file(d)
-        facts = self._facts(model.facts, model.id, model.root, *model.aliases)
+        before = c.facts
+        d.model, d.listed = model, True
+        self._size(d)
         news = []
         if c.state not in ("unprobed", "down", "loading"):
-            news = [f"{c.target.label}: {n} {old!r} -> {new!r}" for n, (old, new) in changes(c.facts, facts).items()]
-        c.facts = facts
-        c.hints = self.backend.hints if self.backend else {}
-        c.tier = self.backend.tier if self.backend else 9
-        c.limit = self.settings.max_in_flight or facts.slots or (self.backend.slots if self.backend else 1)
-        c.queue_limit = max(8, 2 * c.limit)
+            news = [
+                ("drift", f"{c.target.label}: {n} {old!r} -> {new!r}")
+                for n, (old, new) in changes(before, c.facts).items()
+            ]
         c.state, c.detail = model.state, self.detail
         if self.backend is not None and self.backend.names_itself:
             d.known_as = frozenset(("", model.id, *model.aliases))
         return news
 
-    def _file(self, d: Deployment) -> None:
-        """Keeps `deployments` keyed by the model that each one is about now."""
-        for key, value in list(self.deployments.items()):
-            if value is d:
-                del self.deployments[key]
-        self.deployments[d.candidate.target.model] = d
+    def _mismatch(self, d: Deployment, models: list[Model]) -> list[tuple[str, str]]:
+        c = d.candidate
+        before = c.state, c.detail
+        serves = ", ".join(_shown(m.id) for m in models) or "nothing"
+        want = _shown(d.wanted or c.target.model)
+        d.listed = False
+        c.state = "mismatch"
+        c.detail = f"it now serves {serves}, not {want}; change the configuration or the server, then reload"
+        return [("mismatch", c.detail)] if (c.state, c.detail) != before else []
 
-    def _mismatch(self, d: Deployment, models: list[Model]) -> None:
-        serves = ", ".join(m.id for m in models) or "nothing"
-        want = d.wanted or d.candidate.target.model
-        d.candidate.state = "mismatch"
-        d.candidate.detail = f"it now serves {serves}, not {want}; change the configuration or the server, then reload"
+
+def _shown(model: str) -> str:
+    """A model's id as everybody may see it: by the rule of the label, without a path."""
+    return Target("", "", model).label[1:]
+
+
+def _asked_before(d: Deployment, model: str) -> bool:
+    """Is it the target of the configuration before this one that asked for the same?"""
+    return d.named and d.wanted == model and not (model == "" and d.candidate.state == "mismatch")
+
+
+def _is_about(d: Deployment, model: str) -> bool:
+    """Does it serve that model now, whoever asked for it? An open target takes any."""
+    return d.listed and (model in ("", d.model.id, *d.model.aliases) or (d.model.root != "" and model == d.model.root))
 
 
 def _wanted_model(d: Deployment, models: list[Model]) -> Model | None:
     """The listed model that the deployment is about. One that the configuration left open takes the first that the
     server is seen with, and stays with it."""
-    want = d.candidate.target.model or d.wanted
+    want = d.wanted or d.candidate.target.model
     if not want:
         return models[0] if models else None
-    for m in models:
-        if want == m.id or want in m.aliases or (m.root and want == m.root):
-            return m
-    return None
+    exact = next((m for m in models if m.id == want), None)
+    return exact or next((m for m in models if want in m.aliases or (m.root and want == m.root)), None)
 
 
 def _address(settings: BackendSettings) -> Address:
@@ -213,8 +267,8 @@ class Name:
 
 
 class Fleet:
-    """All servers, and the public names. `apply` takes a new configuration; servers that it leaves alone keep their
-    state."""
+    """All servers, and the public names. `apply` takes a new configuration; a server whose kind and address it leaves
+    alone stays what it is."""
 
     def __init__(self) -> None:
         self.settings: Settings
@@ -224,17 +278,21 @@ class Fleet:
         self._globs: list[tuple[str, Name]] = []
 
     def apply(self, settings: Settings) -> None:
-        old, self.servers = self.servers, {}
+        """Raises before anything has changed, or not at all."""
+        queue = settings.limits.queue
+        servers: dict[str, Server] = {}
         for name, b in settings.backends.items():
-            server = old.get(name)
-            if server is None or server.settings != b:
-                server = Server(b, load(b.kind) if b.kind else None)
-            self.servers[name] = server
-        self.settings = settings
-        for model in settings.models.values():
-            for t in model.targets:
-                d = self.servers[t.backend].want(t.model or "")
-                d.candidate.weight = t.weight
+            server = self.servers.get(name)
+            if server is None or (server.settings.kind, server.settings.url) != (b.kind, b.url):
+                server = Server(b, load(b.kind) if b.kind else None, queue)
+            servers[name] = server
+        self.servers, self.settings = servers, settings
+        targets = [t for model in settings.models.values() for t in model.targets]
+        for name, server in servers.items():
+            server.configure(settings.backends[name], queue)
+            server.want(t.model or "" for t in targets if t.backend == name)
+        for t in targets:
+            servers[t.backend].wanted(t.model or "").candidate.weight = t.weight
         self.rename()
 
     def rename(self) -> None:
@@ -242,7 +300,7 @@ class Fleet:
         exact: dict[str, Name] = {}
         globs: list[tuple[str, Name]] = []
         for model in self.settings.models.values():
-            targets = [self._target(t.backend, t.model or "") for t in model.targets]
+            targets = [self.servers[t.backend].wanted(t.model or "") for t in model.targets]
             name = Name(
                 model.name, targets, aliases=list(model.aliases), thinking=model.thinking, defaults=dict(model.defaults)
             )
@@ -257,7 +315,7 @@ class Fleet:
         for server in self.servers.values():
             for d in server.deployments.values():
                 model_id = d.candidate.target.model
-                if not model_id or model_id in configured:
+                if not model_id or model_id in configured or not (d.named or d.listed):
                     continue
                 found = exact.setdefault(model_id, Name(model_id, []))
                 if d not in found.deployments:
@@ -266,14 +324,9 @@ class Fleet:
         for name in exact.values():
             for d in name.deployments:
                 public.setdefault(id(d), name.public)
-        exact["auto"] = Name("auto", [d for s in self.servers.values() for d in s.deployments.values()], auto=True)
+        usable = [d for s in self.servers.values() for d in s.deployments.values() if d.named or d.listed]
+        exact["auto"] = Name("auto", usable, auto=True)
         self._exact, self._globs, self._public = exact, globs, public
-
-    def _target(self, backend: str, wanted: str) -> Deployment:
-        for d in self.servers[backend].deployments.values():
-            if d.named and d.wanted == wanted:
-                return d
-        return self.servers[backend].want(wanted)
 
     def resolve(self, model: str) -> Name:
         """What `model` leads to. Raises ModelNotFound with the nearest names."""

@@ -17,6 +17,7 @@ from gateway.canonical.facts import State
 from gateway.engine.fleet import Fleet, Server
 
 MAX_REPLY = 8 << 20
+STEADY: tuple[State, ...] = ("ready", "cold")
 
 
 class Prober:
@@ -26,7 +27,11 @@ class Prober:
         self._fleet = fleet
         self._changed = changed
         self._client = httpx2.AsyncClient(
-            trust_env=False, follow_redirects=False, headers={"accept-encoding": "identity"}
+            trust_env=False,
+            follow_redirects=False,
+            headers={"accept-encoding": "identity"},
+            # a kept connection that the server drops as it is used would look like a dead server
+            limits=httpx2.Limits(max_keepalive_connections=0),
         )
         self._loops: dict[str, tuple[Server, asyncio.Task[None]]] = {}
         self._wake: dict[str, asyncio.Event] = {}
@@ -45,14 +50,26 @@ class Prober:
     def suspect(self, server: Server) -> None:
         """A request met something unexpected: look again now."""
         server.suspected = True
-        server.next_facts = 0.0
+        self._look_now(server)
+
+    def look_again(self) -> None:
+        """The configuration changed: look at every server now."""
+        for server in self._fleet.servers.values():
+            self._look_now(server)
+
+    def _look_now(self, server: Server) -> None:
+        server.again, server.next_facts = True, 0.0
         event = self._wake.get(server.name)
         if event is not None:
             event.set()
 
     async def once(self) -> None:
         """Probes every server one time, all at once."""
-        await asyncio.gather(*(self.look(s) for s in self._fleet.servers.values()))
+        servers = list(self._fleet.servers.values())
+        outcomes = await asyncio.gather(*(self.look(s) for s in servers), return_exceptions=True)
+        for server, outcome in zip(servers, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                self._unreadable(server, outcome)
 
     async def close(self) -> None:
         for _, task in self._loops.values():
@@ -65,43 +82,57 @@ class Prober:
 
     async def _watch(self, server: Server) -> None:
         loop = asyncio.get_running_loop()
-        timeouts = self._fleet.settings.timeouts
         while True:
-            now = loop.time()
-            if now >= server.next_facts:
-                await self.look(server)
-            else:
-                await self._check(server)
-            steady = server.state in ("ready", "cold")
-            pause = timeouts.liveness * random.uniform(0.8, 1.2) if steady else min(1.0, timeouts.liveness)
+            try:
+                if loop.time() >= server.next_facts:
+                    await self.look(server)
+                else:
+                    await self._check(server)
+            except Exception as e:  # noqa: BLE001  # whatever a server says, the watch on it goes on
+                self._unreadable(server, e)
+            liveness = server.settings.timeouts.liveness
+            pause = liveness * random.uniform(0.8, 1.2) if server.state in STEADY else min(1.0, liveness)
             event = self._wake[server.name]
             with suppress(TimeoutError):
                 await asyncio.wait_for(event.wait(), pause)
             event.clear()
+
+    def _unreadable(self, server: Server, error: Exception) -> None:
+        """A probe failed in a way that nobody thought of: it counts as one that was not answered."""
+        if server.failures == 0:
+            self._changed("probe failed", server, f"its reply could not be read ({type(error).__name__})")
+        server.next_facts = 0.0
+        self._failed(server, "down", "what it says to a probe can't be read", certain=False)
 
     async def _check(self, server: Server) -> None:
         """Liveness. A server that is back is probed in full at once, before it is used again."""
         assert server.backend is not None
         before = server.state
         state: State = await self._run(server, server.backend.alive())
-        if state in ("ready", "cold") and before in ("ready", "cold"):
+        if state not in STEADY:
+            words = "it does not answer" if state == "down" else "it is loading its model"
+            self._failed(server, state, words, certain=not server.slow)
+        elif before in STEADY:
             server.failures = 0
-            return
-        if state in ("ready", "cold"):
+        else:
             await self.look(server)
-            return
+
+    def _failed(self, server: Server, state: State, detail: str, *, certain: bool) -> None:
+        """A probe found no usable server. `certain`: the connection was refused, or the server said so itself. One late
+        answer of a busy server is not death, nor is one that can't be read."""
+        before = server.state
         server.failures += 1
-        if before in ("ready", "cold") and server.slow and server.failures < 2:
-            return  # one late answer of a busy server is not death; a refused connection is
+        if before in STEADY and not certain and server.failures < 2:
+            return
         if state != before:
-            server.live(state, "it does not answer" if state == "down" else "it is loading its model")
+            server.live(state, detail)
             self._fleet.rename()
             self._changed("state", server, f"{before} -> {state}")
 
     async def look(self, server: Server) -> None:
         """The full probe: facts and identity."""
-        loop = asyncio.get_running_loop()
         before, detail = server.state, server.detail
+        suspected, server.suspected, server.again = server.suspected, False, False
         if server.backend is None:
             await self._detect(server)
             if server.backend is None:
@@ -109,28 +140,41 @@ class Prober:
                 server.next_facts = 0.0
                 return
         found: Discovery = await self._run(server, server.backend.probe())
+        if server.slow and before in STEADY and await self._late(server, found):
+            server.suspected = server.suspected or suspected
+            return
         news = server.learn(found)
-        server.failures = 0
-        usable = server.state in ("ready", "cold")
-        server.next_facts = loop.time() + self._fleet.settings.timeouts.facts if usable else 0.0
+        server.failures = server.late = 0
+        usable = server.state in STEADY
+        now = asyncio.get_running_loop().time()
+        server.next_facts = now + server.settings.timeouts.facts if usable and not server.again else 0.0
         self._fleet.rename()
         if server.state != before or server.detail != detail:
             self._changed(
                 "state", server, f"{before} -> {server.state}" + (f": {server.detail}" if server.detail else "")
             )
-        for line in news:
-            self._changed("drift", server, line)
-        for d in server.deployments.values():
-            if d.candidate.state == "mismatch":
-                self._changed("mismatch", server, d.candidate.detail)
-        recovered = before not in ("ready", "cold")
-        if usable and (recovered or not server.suspected):
+        for event, words in news:
+            self._changed(event, server, words)
+        recovered = before not in STEADY
+        if usable and (recovered or not suspected):
             # a look that a failed request asked for proves nothing: a server may answer probes and fail its requests
             for d in server.deployments.values():
                 d.breaker.reset()
                 d.rest_until = 0.0 if recovered else d.rest_until
                 d.note_rest()
-        server.suspected = False
+
+    async def _late(self, server: Server, found: Discovery) -> bool:
+        """A busy server answered late, or not at all: whether to leave what is known of it as it is. Once it is asked
+        again; from then on what it said counts, and if it said nothing, liveness decides about its life."""
+        server.late += 1
+        if server.late == 1:
+            server.next_facts = 0.0
+            return True
+        if found.state in STEADY:
+            return False
+        server.next_facts = asyncio.get_running_loop().time() + server.settings.timeouts.facts
+        await self._check(server)
+        return True
 
     async def _detect(self, server: Server) -> None:
         """Finds out what kind of server answers at an address whose kind was not given."""
@@ -146,6 +190,8 @@ class Prober:
         server.detail = f"it answers {reply.status} to GET /v1/models: no kind of server that is known here"
 
     async def _run(self, server: Server, steps: Generator[Call, Reply, Any]) -> Any:
+        """Afterwards `slow` tells whether any of its calls was answered too late."""
+        server.slow = False
         try:
             call = next(steps)
             while True:
@@ -154,8 +200,7 @@ class Prober:
             return stop.value
 
     async def _send(self, server: Server, call: Call) -> Reply:
-        timeout = self._fleet.settings.timeouts.probe
-        server.slow = False
+        timeout = server.settings.timeouts.probe
         try:
             async with asyncio.timeout(max(timeout, 0.05) * (1 if call.method == "GET" else 5)):
                 async with self._client.stream(
