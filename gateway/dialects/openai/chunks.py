@@ -1,5 +1,5 @@
-"""The usual chunk of a stream, decoded strictly: it costs half of what plain JSON does and proves that nothing else is
-in it."""
+"""The usual chunks of a stream (its first, text, thoughts, its finish), decoded strictly: that costs half of what plain
+JSON does and proves that nothing else is in them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class _Delta(msgspec.Struct, forbid_unknown_fields=True):
 class _Choice(msgspec.Struct, forbid_unknown_fields=True):
     delta: _Delta
     index: int = 0
-    finish_reason: None = None
+    finish_reason: str | None = None
     logprobs: None = None
     token_ids: None = None
 

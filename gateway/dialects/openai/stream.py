@@ -27,6 +27,7 @@ from gateway.canonical.events import (
 )
 from gateway.dialects.openai.answers import (
     CHOICE,
+    FINISH,
     MESSAGE,
     PART,
     TOP,
@@ -109,15 +110,16 @@ class ChatDecoder:
         if self._frame is not None and payloads and (done := self._framed(payloads, out)):
             payloads = payloads[done:]
         for payload in payloads:
-            if self._started and self._unusual < _PATIENCE:
+            if self._unusual < _PATIENCE:
                 try:
                     chunk = usual_chunk(payload)
                 except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                     self._unusual += 1
                 else:
                     self._unusual = 0
-                    if self._continue(chunk, out):
-                        self._learn_frame(payload, chunk.choices[0].index)
+                    if self._usual(chunk, out):
+                        if chunk.choices[0].delta.content:
+                            self._learn_frame(payload, chunk.choices[0].index)
                         continue
             self._payload(payload, out)
             if self._over:
@@ -194,27 +196,45 @@ class ChatDecoder:
         if start >= 10 and end and b"\\" not in payload[start:end]:
             self._frame = (payload[:start], payload[end:], index)
 
-    def _continue(self, chunk: UsualChunk, out: list[Event]) -> bool:
-        """The short way. False if the chunk does more than continue what is open."""
+    def _usual(self, chunk: UsualChunk, out: list[Event]) -> bool:
+        """The short way. False, and nothing is changed, if it is not for this chunk."""
         item = chunk.choices[0]
-        choice = self._choices.get(item.index)
-        if choice is None or choice.ended or choice.extra or self._waiting:
+        index, finish, delta = item.index, item.finish_reason, item.delta
+        choice = self._choices.get(index)
+        if self._waiting or (finish is not None and FINISH.get(finish) != finish):
+            return False
+        if choice is None:
+            if not 0 <= index < _MAX_CHOICES:
+                return False
+        elif choice.ended or choice.extra:
             return False
         fingerprint = chunk.system_fingerprint
-        if fingerprint is not None and fingerprint != self._fingerprint:
-            return False
-        delta = item.delta
-        text, kind = delta.content, "text"
         thoughts = delta.reasoning_content or delta.reasoning
-        if thoughts:
-            if text:
-                return False
-            text, kind = thoughts, "thinking"
+        if (thoughts and delta.content) or (
+            self._started and fingerprint is not None and fingerprint != self._fingerprint
+        ):
+            return False
+        if not self._started:
+            self._begin(chunk, out)
+        if choice is None:
+            choice = self._choices[index] = _Choice()
+        text = thoughts or delta.content
         if text:
-            if choice.open < 0 or choice.open_kind != kind:
-                return False
-            out.append(PartDelta(item.index, choice.open, text))
+            self._text(index, choice, "thinking" if thoughts else "text", text, out)
+        if finish is not None:
+            self._end_choice(index, choice, out)
+            out.append(ChoiceEnd(index, FINISH[finish]))
         return True
+
+    def _begin(self, chunk: UsualChunk, out: list[Event]) -> None:
+        self._started = True
+        self._answer_id = chunk.id
+        self._fingerprint = fingerprint = chunk.system_fingerprint
+        extra: Extra | None = None
+        if fingerprint is not None:
+            self._top["system_fingerprint"] = fingerprint
+            extra = {TOP: {"system_fingerprint": fingerprint}}
+        out.append(Start(chunk.id, chunk.model, parse_created(chunk.created), extra))
 
     def _chunk(self, value: Json, out: list[Event]) -> None:
         if value.get("error") or value.get("object") == "error":
