@@ -22,6 +22,7 @@ from gateway.settings.model import (
     TlsSettings,
 )
 from gateway.settings.problems import ConfigErrors, ConfigProblem
+from gateway.settings.unbuilt import NotBuilt, refuse_unbuilt
 
 __all__ = [
     "Address",
@@ -37,6 +38,7 @@ __all__ = [
     "LogSettings",
     "MediaSettings",
     "ModelSettings",
+    "NotBuilt",
     "OtelSettings",
     "QuotaSettings",
     "Settings",
@@ -48,4 +50,5 @@ __all__ = [
     "is_local",
     "load",
     "parse",
+    "refuse_unbuilt",
 ]

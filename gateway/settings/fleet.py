@@ -15,11 +15,13 @@ from gateway.settings.problems import Where, choices, path_text, quoted
 from gateway.settings.shapes import (
     FactsKeys,
     RouteKeys,
+    SamplingKeys,
     SelectorKeys,
     ThinkingKeys,
     facts_of,
     read_kind,
     rule_of,
+    sampling_of,
     selector_of,
     thinking_of,
 )
@@ -102,7 +104,15 @@ def _timeouts(check: Check, where: Where, own: Any, timeouts: Timeouts) -> Backe
     section = check.section(where, BackendTimeouts, own)
     if section is None:
         return None
+    if "queue" in section.model_fields_set:
+        check_queue(check, (*where, "queue"), section, timeouts)
     return section.model_copy(update={k: v for k, v in shared.items() if k not in section.model_fields_set})
+
+
+def check_queue(check: Check, where: Where, own: BackendTimeouts, timeouts: Timeouts) -> None:
+    """Once a stream has shown a sign of life its status is out, and most clients try again only for a 503."""
+    if own.queue >= timeouts.life_sign:
+        check.problem(where, f"must be below timeouts.life_sign ({timeouts.life_sign:g} s): overload is said before it")
 
 
 def _allow(check: Check, where: Where, raw: Any) -> frozenset[str]:
@@ -140,12 +150,13 @@ def read_models(check: Check, raw: object, backend_names: list[str]) -> dict[str
             check.problem(where, "auto is reserved: it means any model")
         told = dict(value) if isinstance(value, dict) else value
         thinking = _thinking(check, (*where, "thinking"), told)
+        defaults = _defaults(check, (*where, "defaults"), told)
         model = check.section(where, ModelSettings, told, name=name)
         if model is None:
             continue
         _check_targets(check, where, model, backend_names)
         _check_aliases(check, where, model, list(models), taken)
-        found[name] = model.model_copy(update={"thinking": thinking})
+        found[name] = model.model_copy(update={"thinking": thinking, "defaults": defaults})
     return found
 
 
@@ -160,6 +171,13 @@ def _thinking(check: Check, where: Where, told: Any) -> ThinkingConfig | None:
         return ThinkingConfig(enabled=check.value(where, raw, read_flag))
     section = check.section(where, ThinkingKeys, raw)
     return None if section is None else check.value(where, section, lambda _: thinking_of(section))
+
+
+def _defaults(check: Check, where: Where, told: Any) -> dict[str, Any]:
+    """Takes `defaults` out of the mapping: fields of a request that say how tokens are chosen."""
+    raw = told.pop("defaults", None) if isinstance(told, dict) else None
+    section = None if raw is None else check.section(where, SamplingKeys, raw)
+    return {} if section is None else sampling_of(section)
 
 
 def _check_targets(check: Check, where: Where, model: ModelSettings, backend_names: list[str]) -> None:

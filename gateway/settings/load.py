@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from gateway.settings.check import Check
 from gateway.settings.document import MAX_CHARACTERS, Document, read_document
 from gateway.settings.entrance import read_admin, read_auth, read_listen
-from gateway.settings.fleet import AUTO, read_backends, read_models, read_prefer, read_routes
+from gateway.settings.fleet import AUTO, check_queue, read_backends, read_models, read_prefer, read_routes
 from gateway.settings.model import (
     AutoSettings,
     CorsSettings,
@@ -32,6 +32,8 @@ from gateway.settings.values import one_of, read_list, read_media_host, read_tex
 
 S = TypeVar("S", bound=Section)
 
+QUEUE_SHARE = 0.8
+"""Of `life_sign`: how long a request waits for a target at most, unless the file says."""
 _BACKEND_VARIABLE = re.compile(r"GATEWAY_BACKEND_([A-Za-z0-9_]+)")
 
 
@@ -73,7 +75,7 @@ def _settings(check: Check) -> Settings:
     for key in top:
         if key not in Settings.model_fields:
             check.unknown_key((key,), key, Settings)
-    timeouts = _section(check, top, "timeouts", Timeouts)
+    timeouts = _timeouts(check, top)
     limits = _section(check, top, "limits", Limits)
     backends = read_backends(check, top.get("backends"), timeouts)
     raw_backends = top.get("backends")
@@ -110,6 +112,15 @@ def _settings(check: Check) -> Settings:
 def _section(check: Check, top: Mapping[str, Any], key: str, cls: type[S]) -> S:
     """The section of that name; its defaults where it is absent or has problems."""
     return check.section((key,), cls, top.get(key, {})) or cls()
+
+
+def _timeouts(check: Check, top: Mapping[str, Any]) -> Timeouts:
+    """A shorter `life_sign` takes `queue` along where that is not said."""
+    timeouts = _section(check, top, "timeouts", Timeouts)
+    if "queue" not in timeouts.model_fields_set and timeouts.queue >= timeouts.life_sign:
+        return timeouts.model_copy(update={"queue": QUEUE_SHARE * timeouts.life_sign})
+    check_queue(check, ("timeouts", "queue"), timeouts, timeouts)
+    return timeouts
 
 
 def _optional(check: Check, top: Mapping[str, Any], key: str, cls: type[S]) -> S | None:

@@ -90,14 +90,15 @@ class BackendTimeouts(Section):
     first_byte_unknown: Seconds = 600.0
     idle: Seconds = 60.0
     total: Seconds = 1800.0
-    queue: Seconds = 10.0
+    queue: Seconds = 8.0
     probe: Seconds = 2.0
     liveness: Seconds = 5.0
     facts: Seconds = 30.0
 
 
 class Timeouts(BackendTimeouts):
-    """Seconds. The first nine may be set per backend; the rest is about clients and the gateway itself."""
+    """Seconds. The first nine may be set per backend; the rest is about clients and the gateway itself. `queue` is
+    always below `life_sign`: overload is said before a stream commits its 200."""
 
     life_sign: Seconds = 10.0
     drain: Seconds = 300.0

@@ -13,7 +13,7 @@ from gateway import backends
 from gateway.canonical.content import MODALITY
 from gateway.canonical.facts import FACT_NAMES, Facts, Grip
 from gateway.canonical.needs import Operation
-from gateway.canonical.requests import Effort, ThinkingConfig
+from gateway.canonical.requests import Effort, Sampling, ThinkingConfig
 from gateway.routing.rules import Match, Rule, Selector
 from gateway.settings.model import Section
 from gateway.settings.problems import choices, quoted
@@ -27,10 +27,14 @@ from gateway.settings.values import (
     Whole,
     Word,
     Words,
+    between,
     one_of,
+    read_biases,
     read_entries,
     read_list,
+    read_stops,
     read_word,
+    whole_between,
 )
 
 MODALITIES: tuple[str, ...] = ("text", *MODALITY.values())
@@ -100,6 +104,24 @@ FactsKeys = _section_for(
     },
 )
 ThinkingKeys = _section_for(ThinkingConfig, _names(ThinkingConfig), {})
+_INT32, _INT64 = 2**31 - 1, 2**63 - 1
+SamplingKeys = _section_for(
+    Sampling,
+    _names(Sampling),
+    {
+        "temperature": Annotated[float, BeforeValidator(between(0, 2))],
+        "top_p": Annotated[float, BeforeValidator(between(0, 1))],
+        "top_k": Annotated[int, BeforeValidator(whole_between(-1, _INT32))],
+        "min_p": Annotated[float, BeforeValidator(between(0, 1))],
+        "seed": Annotated[int, BeforeValidator(whole_between(-_INT64 - 1, _INT64))],
+        "max_tokens": Annotated[int, BeforeValidator(whole_between(1, _INT32))],
+        "stop": Annotated[tuple[str, ...], BeforeValidator(read_stops)],
+        "presence_penalty": Annotated[float, BeforeValidator(between(-2, 2))],
+        "frequency_penalty": Annotated[float, BeforeValidator(between(-2, 2))],
+        "repetition_penalty": Annotated[float, BeforeValidator(between(0, 10))],
+        "logit_bias": Annotated[dict[str, float], BeforeValidator(read_biases)],
+    },
+)
 MatchKeys = _section_for(Match, _names(Match), {"modality": _words_of(*MODALITIES), "kind": _KINDS, "model": Lines})
 SelectorKeys = _section_for(Selector, _names(Selector), {"kind": _KINDS, "model": Lines, "backend": Lines})
 _PREFER = Annotated[tuple[SelectorKeys, ...], BeforeValidator(read_entries)]  # type: ignore[valid-type]
@@ -139,6 +161,11 @@ def thinking_of(section: Section) -> ThinkingConfig:
     if implied is not None:
         thinking.enabled = implied
     return thinking
+
+
+def sampling_of(section: Section) -> dict[str, Any]:
+    """Fields of `Sampling` and their values."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in said(section).items()}
 
 
 def selector_of(section: Section) -> Selector:

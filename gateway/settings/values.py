@@ -78,6 +78,24 @@ def read_positive(value: object) -> float:
     return float(value)
 
 
+def between(low: float, high: float) -> Callable[[object], float]:
+    def read(value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise ValueError(f"must be a number from {low:g} to {high:g}")
+        return float(value)
+
+    return read
+
+
+def whole_between(low: int, high: int) -> Callable[[object], int]:
+    def read(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return value
+
+    return read
+
+
 def read_flag(value: object) -> bool:
     """`yes`, `no`, `on` and `off` are words in YAML 1.2; what they mean is not in doubt."""
     if isinstance(value, bool):
@@ -134,6 +152,21 @@ def read_backend_name(value: object) -> str:
     if not _NAME.fullmatch(text):
         raise ValueError("must be a name of letters, digits, dots, dashes and underscores, at most 64")
     return text
+
+
+def read_stops(value: object) -> tuple[str, ...]:
+    """Texts that end an answer: of any kind, line breaks too."""
+    texts = tuple(t for t in read_list(value) if isinstance(t, str) and t)
+    if len(texts) != len(read_list(value)):
+        raise ValueError("must be a text or a list of texts")
+    return texts
+
+
+def read_biases(value: object) -> dict[str, float]:
+    """Token id, or its text where a server takes that -> bias."""
+    if not isinstance(value, dict):
+        raise ValueError("must be a mapping of token ids and numbers")
+    return {str(token): between(-100, 100)(bias) for token, bias in value.items()}
 
 
 def read_mime(value: object) -> str:

@@ -40,7 +40,6 @@ FAST: dict[str, float] = {
     "first_byte_unknown": 0.8,
     "idle": 0.8,
     "total": 5.0,
-    "queue": 2.0,
     "life_sign": 3.0,
     "liveness": 5.0,
     "facts": 60.0,

@@ -14,7 +14,7 @@ from tests.faults.running import CHAT, Running, ask, config
 from tests.faults.steps import Body, Events, Finish, Gate, Hang, Head, Json, Repeat, Send, Sse, event_bytes
 from tests.faults.table import Turns
 
-SLOW = {"first_byte": 30, "first_byte_unknown": 30, "idle": 30, "queue": 30}
+SLOW = {"first_byte": 30, "first_byte_unknown": 30, "idle": 30, "queue": 30, "life_sign": 40}
 WITHIN = 0.5
 """Seconds until upstream must have seen the close. The promise is one second; on loopback it is far less."""
 

@@ -140,16 +140,11 @@ async def test_leaving_after_a_sign_of_life(upstreams: Upstreams, gateway_for: G
         assert await wire.closed(wire.requests[0]) - left < 0.5
 
 
-async def test_signs_of_life_in_the_queue(upstreams: Upstreams, gateway_for: GatewayFor):
-    """Who waits for a place waits as visibly as who waits for a server; the queue's own refusal comes before that."""
+async def test_the_queue_says_no_before_there_is_a_sign_of_life(upstreams: Upstreams, gateway_for: GatewayFor):
     [wire] = await upstreams(slots=1)
-    gate = asyncio.Event()
-    wire.answer(Gate(gate), Sse())
-    gateway = await gateway_for(config(wire, timeouts={**LONG, "queue": 30}))
-    async with gateway.client(ask("first", stream=True)), gateway.client(ask("second", stream=True)) as second:
-        response = await second.read_head()
-        await second.read_until(response, b":")
-        gate.set()
-        async for piece in second.pieces(response):
-            response.body += piece
-    assert (response.text, response.done) == (answers.TEXT, True)
+    wire.answer(Hang())
+    gateway = await gateway_for(config(wire, timeouts={**LONG, "life_sign": 0.5, "queue": 0.4}))
+    async with gateway.client(ask("first", stream=True)):
+        await wire.seen()
+        got = await gateway.chat("second", stream=True)
+        assert (got.status, got.error["code"]) == (503, "server_is_overloaded")

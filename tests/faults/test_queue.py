@@ -13,7 +13,7 @@ from tests.faults.running import Running, ask, config
 from tests.faults.steps import Answer, Gate, Hang, Json, Sse
 from tests.faults.wire import Wire
 
-LONG = {"first_byte": 30, "first_byte_unknown": 30, "idle": 30, "queue": 30}
+LONG = {"first_byte": 30, "first_byte_unknown": 30, "idle": 30, "queue": 30, "life_sign": 40}
 
 
 async def queued(gateway: Running, count: int, within: float = 2.0) -> None:
@@ -58,7 +58,7 @@ async def test_a_full_queue_turns_away_at_once(stream, upstreams: Upstreams, gat
     [wire] = await upstreams(slots=1)
     gate = asyncio.Event()
     wire.answer(Gate(gate), Sse() if stream else Json())
-    gateway = await gateway_for(config(wire, timeouts={**LONG, "life_sign": 0.1}, limits={"queue": 2}))
+    gateway = await gateway_for(config(wire, timeouts=LONG, limits={"queue": 2}))
     waiting = [asyncio.create_task(gateway.chat(f"{k}", stream=stream)) for k in range(40)]
     await wire.seen()
     done: set[asyncio.Task] = set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from gateway import backends
 from gateway.canonical.facts import Facts
-from gateway.canonical.requests import ThinkingConfig
+from gateway.canonical.requests import Sampling, ThinkingConfig
 from gateway.routing.rules import DEFAULT_RULES
 from gateway.settings import Address, ConfigErrors, Limits, Settings, TargetSettings, Timeouts, defaults, load, parse
 
@@ -145,6 +146,14 @@ def test_all_problems_at_once_with_line_path_and_choices() -> None:
         ("limits: 3", "limits"),
         ("timeouts: {idle: .inf}", "timeouts.idle"),
         ("timeouts: {idle: -1}", "timeouts.idle"),
+        ("timeouts: {queue: 10}", "timeouts.queue"),
+        ("timeouts: {queue: 3, life_sign: 3}", "timeouts.queue"),
+        ("{timeouts: {queue: 30}, backends: {a: 'http://a'}}", "timeouts.queue"),
+        ("backends: {a: {url: 'http://a', timeouts: {queue: 10}}}", "backends.a.timeouts.queue"),
+        (
+            "{timeouts: {life_sign: 5}, backends: {a: {url: 'http://a', timeouts: {queue: 5}}}}",
+            "backends.a.timeouts.queue",
+        ),
         ("repair: true", "repair"),
         ("state: /var", "state"),
         ("state: {dir: 3}", "state.dir"),
@@ -308,6 +317,61 @@ def test_thinking_and_defaults_of_a_model() -> None:
     model = parse(text, {}).models["m"]
     assert model.thinking == ThinkingConfig(enabled=True, effort="high")
     assert model.defaults == {"temperature": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("temperature: 1", {"temperature": 1.0}),
+        ("temperature: 0", {"temperature": 0.0}),
+        ("top_k: -1", {"top_k": -1}),
+        ("seed: -5", {"seed": -5}),
+        ("max_tokens: 100", {"max_tokens": 100}),
+        ('stop: "\\n"', {"stop": ["\n"]}),
+        ("stop: [a, ' b']", {"stop": ["a", " b"]}),
+        ("logit_bias: {15: -3, x: 2.5}", {"logit_bias": {"15": -3.0, "x": 2.5}}),
+        ("min_p: null", {}),
+    ],
+)
+def test_defaults_are_what_a_request_would_say(said: str, meant: dict[str, Any]) -> None:
+    text = f"backends: {{b: 'http://b'}}\nmodels: {{m: {{targets: [{{backend: b}}], defaults: {{{said}}}}}}}"
+    defaults = parse(text, {}).models["m"].defaults
+    assert defaults == meant
+    Sampling(**defaults)
+
+
+@pytest.mark.parametrize(
+    ("said", "path"),
+    [
+        ("temprature: 1", "temprature"),
+        ("n: 3", "n"),
+        ("model: x", "model"),
+        ("temperature: hot", "temperature"),
+        ("temperature: 2.1", "temperature"),
+        ("temperature: .nan", "temperature"),
+        ("temperature: true", "temperature"),
+        ("top_p: -0.1", "top_p"),
+        ("top_k: 1.5", "top_k"),
+        ("max_tokens: 0", "max_tokens"),
+        ("stop: 5", "stop"),
+        ("stop: [a, '']", "stop"),
+        ("logit_bias: [1]", "logit_bias"),
+        ("logit_bias: {1: 101}", "logit_bias"),
+        ("logit_bias: {1: x}", "logit_bias"),
+    ],
+)
+def test_defaults_that_no_request_may_say(said: str, path: str) -> None:
+    text = f"backends: {{b: 'http://b'}}\nmodels: {{m: {{targets: [{{backend: b}}], defaults: {{{said}}}}}}}"
+    with pytest.raises(ConfigErrors) as caught:
+        parse(text, {})
+    assert [(p.path, p.line) for p in caught.value.problems] == [(f"models.m.defaults.{path}", 2)]
+
+
+def test_a_shorter_life_sign_takes_the_queue_along() -> None:
+    assert parse("timeouts: {life_sign: 2}", {}).timeouts.queue == pytest.approx(1.6)
+    assert parse("timeouts: {life_sign: 9}", {}).timeouts.queue == 8.0
+    settings = parse("timeouts: {life_sign: 2}\nbackends: {a: 'http://a'}", {})
+    assert settings.backends["a"].timeouts.queue == settings.timeouts.queue
 
 
 KEYS = st.sampled_from(

@@ -31,7 +31,7 @@ def test_the_numbers() -> None:
         1800,
     )
     assert (times.queue, times.life_sign, times.drain, times.probe, times.liveness, times.facts) == (
-        10,
+        8,
         10,
         300,
         2,

@@ -1,0 +1,43 @@
+"""What the file may say and this version does not do. Better no start than a false promise."""
+
+from __future__ import annotations
+
+from gateway.settings.model import (
+    AdminSettings,
+    CorsSettings,
+    Limits,
+    LogSettings,
+    QuotaSettings,
+    Settings,
+    StateSettings,
+)
+
+_LIMITS = ("json_size", "json_depth", "audio", "video", "connections", "event", "answer", "error_body")
+
+
+class NotBuilt(Exception):
+    """The configuration asks for something that this version does not do. `names` are the paths of the keys."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__(f"this version does not do: {', '.join(names)}; take it out of the configuration")
+        self.names = names
+
+
+def refuse_unbuilt(settings: Settings) -> None:
+    """Raises NotBuilt, naming every key whose value differs from the default and would have no effect."""
+    usual = Limits()
+    asked = {
+        "auth.keys_file": settings.auth.mode == "keys_file",
+        "quotas": settings.quotas != QuotaSettings(),
+        "admin.listen": settings.admin != AdminSettings(),
+        "cors.origins": settings.cors != CorsSettings(),
+        "repair": settings.repair != "fix",
+        "state.dir": settings.state != StateSettings(),
+        "log.format": settings.log.format != LogSettings().format,
+        "otel": settings.otel is not None,
+        "tls": settings.tls is not None,
+        **{f"limits.{name}": getattr(settings.limits, name) != getattr(usual, name) for name in _LIMITS},
+    }
+    names = [name for name, is_asked in asked.items() if is_asked]
+    if names:
+        raise NotBuilt(names)

@@ -1,0 +1,66 @@
+"""What is not done is refused by name, and nothing else is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.settings import NotBuilt, Settings, load, parse, refuse_unbuilt
+from tests.settings.test_examples import CONFIG, ENV
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("limits: {json_size: 1MiB}", "limits.json_size"),
+        ("limits: {json_depth: 63}", "limits.json_depth"),
+        ("limits: {audio: 1MiB}", "limits.audio"),
+        ("limits: {video: 1MiB}", "limits.video"),
+        ("limits: {connections: 1}", "limits.connections"),
+        ("limits: {event: 2MiB}", "limits.event"),
+        ("limits: {event: 1MiB, answer: 10}", "limits.answer"),
+        ("limits: {error_body: 1KiB}", "limits.error_body"),
+        ("repair: observe", "repair"),
+        ("repair: off", "repair"),
+        ("state: {dir: /tmp/zz}", "state.dir"),
+        ("log: {format: text}", "log.format"),
+        ("otel: {endpoint: 'http://c:1'}", "otel"),
+        ("quotas: {in_flight: 1}", "quotas"),
+        ("admin: {listen: '127.0.0.1:4001'}", "admin.listen"),
+        ("cors: {origins: 'https://a.example'}", "cors.origins"),
+    ],
+)
+def test_every_key_that_would_have_no_effect_is_named(text: str, name: str) -> None:
+    with pytest.raises(NotBuilt, match=name) as caught:
+        refuse_unbuilt(parse(text, {}))
+    assert caught.value.names == [name]
+
+
+def test_all_are_named_at_once(tmp_path: Path) -> None:
+    (tmp_path / "keys.yaml").write_text("keys: []\n")
+    text = "auth: {keys_file: keys.yaml}\nlimits: {audio: 1MiB, connections: 1}\nrepair: off\n"
+    with pytest.raises(NotBuilt) as caught:
+        refuse_unbuilt(parse(text, {}, base=tmp_path))
+    assert caught.value.names == ["auth.keys_file", "repair", "limits.audio", "limits.connections"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "limits: {body: 1MiB, messages: 1, parts: 1, images: 1, tools: 1, stop: 1, choices: 1, top_logprobs: 1}",
+        "limits: {model_name: 10, in_flight: 1, memory: 1MiB, queue: 0, answer: 64MiB}",
+        "repair: fix",
+        "log: {level: error, format: json}",
+        "media: {remote: off}",
+        "backends: {a: {url: 'http://a', run: {cmd: x}}}",
+    ],
+)
+def test_what_is_done_is_not_refused(text: str) -> None:
+    refuse_unbuilt(parse(text, {}))
+
+
+def test_neither_are_the_defaults_and_the_examples() -> None:
+    refuse_unbuilt(Settings())
+    for file in (CONFIG / "examples").glob("*.yaml"):
+        refuse_unbuilt(load(file, ENV))
