@@ -81,7 +81,7 @@ def well_formed(events: Sequence[Event]) -> None:
         if isinstance(e, PartStart):
             assert e.part == begun.get(e.choice, 0)
             begun[e.choice] = e.part + 1
-            open_parts[(e.choice, e.part)] = 0
+            open_parts[(e.choice, e.part)] = 0 if e.kind in ("text", "thinking") else 1
         elif isinstance(e, PartDelta):
             open_parts[(e.choice, e.part)] += 1
         elif isinstance(e, PartEnd):

@@ -333,7 +333,7 @@ def render_call(call: tuple[str, Any]) -> str:
     return f"{B}call:{call[0]}{render(call[1])}{E}"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(CALLS, min_size=1, max_size=3), SIZES)
 def test_what_is_rendered_is_read(calls: list[tuple[str, Any]], sizes: list[int]) -> None:
     raw = "".join(map(render_call, calls))
@@ -408,7 +408,7 @@ def test_plain_text_passes_untouched(text: str, sizes: list[int]) -> None:
 def test_bounded_work() -> None:
     """Nothing here is more than linear: each of these would take minutes otherwise."""
     texts = {
-        "plain": "The quick brown fox, jumps over\nthe lazy dog. " * 20_000,
+        "plain": "The quick brown fox, jumps over\nthe lazy dog. " * 10_000,
         "<": "<" * 100_000,
         "opener": B * 8_000,
         "open text": f"{B}call:f{{a:{D}" * 4_000,
@@ -422,14 +422,14 @@ def test_bounded_work() -> None:
         "code": "```\n" + B * 8_000,
         "ghosts": "<tur<|think|>" * 8_000,
         "nested": "<tur" * 10_000 + "<turn|>" + "n|>" * 10_000,
-        "leak": "thought\n" + "x " * 300_000,
+        "leak": "thought\n" + "x " * 150_000,
         "long call": f"{B}call:f{{a:{D}" + "x}" * 600_000 + f"{D}}}{E}",
     }
     began = time.perf_counter()
     for text in texts.values():
         read(markup(), [text])
         read(markup(), pieces(text, 200))
-    assert time.perf_counter() - began < 30
+    assert time.perf_counter() - began < 30  # about 2 s on a quiet machine
 
 
 def test_a_call_that_is_too_long_is_told() -> None:

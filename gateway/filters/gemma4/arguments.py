@@ -33,6 +33,7 @@ _KEY_LIKE = re.compile(
 )
 _QUOTED_KEY = re.compile(rf"\s*(?:{re.escape(DELIM)}|[\"}}\])])")
 """What can only be another key, or the end."""
+_END = re.compile(r"\s*[}\])]")
 _WORD_KEY = re.compile(r"\s([\w$@.-]+)\s*:(?!//)")
 _LONGEST_SCALAR = 400
 
@@ -327,7 +328,7 @@ class Arguments:
         if types is not None and "string" not in types:
             return True
         if names:
-            return False
+            return _END.match(self.text, comma + 1) is not None
         return _QUOTED_KEY.match(self.text, comma + 1) is not None
 
     # types

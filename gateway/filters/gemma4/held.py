@@ -46,7 +46,7 @@ class HoldingReader(TagReader):
             return False
         if self._label or self._fresh or self._ghost[self._kind]:
             return False
-        return self._kind == "thinking" or (self._code.settled and not self._code.line_start)
+        return self._kind == "thinking" or self._code.settled
 
     def _hold(self, why: Held) -> None:
         self._why = why

@@ -15,6 +15,7 @@ from gateway.filters.markup.pieces import Kind, Said
 from gateway.filters.markup.scan import INLINE_WINDOW, QUOTES, Verdict
 
 _LINE = re.compile(r"\n(?=[c:<]|\Z)")
+_LINE_HEAD = re.compile(r"\n[c:]")
 _ANY_LINE = re.compile(r"\n")
 _SPACE = re.compile(r"\s*")
 _LABEL = ("thought\n", "thought\r\n")
@@ -42,6 +43,13 @@ class Gemma4Reader(CallReader):
         self._served = kind == "thinking"
         self._marked = False
 
+    def line(self, text: str) -> bool:
+        """Unless a call without its marker may begin in it."""
+        begins = self._prev == "\n" and text[0] in "c:"
+        if self._heads and self._kind == "text" and (begins or _LINE_HEAD.search(text)):
+            return False
+        return super().line(text)
+
     # the machine
 
     def _step(self, final: bool) -> bool:
@@ -59,7 +67,7 @@ class Gemma4Reader(CallReader):
             bare = self._bare_form(final)
             if bare is not False:
                 return bool(bare)
-        found = g.MARKER.search(self._buf, self._pos)
+        found = g.MARKER.search(self._buf, self._pos) if self._buf.find("<", self._pos) >= 0 else None
         end = found.start() if found is not None else len(self._buf) if final else self._partial()
         line = None
         if self._heads:
@@ -119,7 +127,7 @@ class Gemma4Reader(CallReader):
 
     def _bare_form(self, final: bool) -> bool | None:
         """A call or a thought that lost its marker stands at `_pos`: True; False: no; None: can't be told yet."""
-        if self._fresh:
+        if self._fresh and self._buf[self._pos : self._pos + 1].isspace():
             space = _SPACE.match(self._buf, self._pos)
             assert space is not None
             self._say_to(space.end())

@@ -29,7 +29,13 @@ class CodeSpans:
         return not self._run
 
     def feed(self, text: str) -> None:
-        if not self._run and not self.line_start and "`" not in text and "\n" not in text:
+        if not self._run and "`" not in text:
+            at = text.rfind("\n")
+            if at >= 0:
+                self.inline = 0
+                self.line_start = True
+            if self.line_start and at + 1 < len(text) and not text[at + 1 :].isspace():
+                self.line_start = False
             return
         for found in _RUN.finditer(text):
             run = found.group()

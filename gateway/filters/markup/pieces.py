@@ -34,9 +34,10 @@ class Reader(Protocol):
     """Reads the text of one choice.
 
     `quick`: a text without line breaks, backticks and characters that begin a marker would come back from `feed` as it
-    is, and change nothing but the last character (`passed`). `idle`: nothing is held back. `late`: a thought ended that
-    never began, after text was already told. `repairs`: short codes of everything that was altered beyond clean
-    grammar, each once.
+    is, and change nothing but the last character (`passed`); `at_line`: not here, at the beginning of a line. `line`:
+    the same for a text with line breaks or at the beginning of a line; True if it would, and then the reader has heard
+    it. `idle`: nothing is held back. `late`: a thought ended that never began, after text was already told. `repairs`:
+    short codes of everything that was altered beyond clean grammar, each once.
     """
 
     quick: bool
@@ -44,9 +45,12 @@ class Reader(Protocol):
     repairs: list[str]
 
     @property
+    def at_line(self) -> bool: ...
+    @property
     def idle(self) -> bool: ...
     def begin(self, kind: Kind) -> None: ...
     def passed(self, text: str) -> None: ...
+    def line(self, text: str) -> bool: ...
     def feed(self, text: str) -> list[Piece]: ...
     def end(self, finish: Finish | None) -> list[Piece]: ...
 

@@ -21,6 +21,7 @@ from gateway.canonical.events import (
     join_logprobs,
     merge_extra,
 )
+from gateway.filters.markup.deltas import fitting, is_more, moved
 from gateway.filters.markup.pieces import Call, Kind, Piece, Reader, Said
 
 MakeReader = Callable[[bool], Reader]
@@ -39,7 +40,8 @@ class MarkupFilter:
         self._whole = whole
         self._lanes: dict[int, _Lane] = {}
         self._hot: _Lane | None = None
-        self._hot_choice = self._hot_part = -1
+        self._hot_choice = self._hot_part = self._hot_out = -1
+        self._hot_mixed = self._hot_line = False
         self._passed = ""
 
     @property
@@ -52,10 +54,14 @@ class MarkupFilter:
             e = events[0]
             if type(e) is PartDelta and e.part == self._hot_part and e.choice == self._hot_choice:
                 text = e.text
-                if not ("<" in text or "\n" in text or "`" in text or (self._lead and self._lead in text)):
+                if (
+                    not ("<" in text or "`" in text or (self._lead and self._lead in text))
+                    and not (self._hot_mixed and is_more(e))
+                    and (not (self._hot_line or "\n" in text) or self._line(text))
+                ):
                     if text:
                         self._passed = text
-                    return events
+                    return events if self._hot_out == e.part else [moved(e, self._hot_out)]
         self._cool()
         out: list[Event] = []
         for e in events:
@@ -63,6 +69,15 @@ class MarkupFilter:
         if len(out) == len(events) and all(a is b for a, b in zip(out, events, strict=True)):
             return events
         return out
+
+    def _line(self, text: str) -> bool:
+        """Of line breaks the reader must hear. False: it must look."""
+        hot = self._hot
+        if text and hot is not None:
+            if not hot.line(self._passed, text):
+                return False
+            self._hot_line = hot.at_line
+        return True
 
     def _cool(self) -> None:
         """The slow way: the reader hears what passed it by."""
@@ -78,7 +93,8 @@ class MarkupFilter:
             lane = self._lane(e.choice)
             self._hot = lane if lane.delta(e, out) else None
             if self._hot is not None:
-                self._hot_choice, self._hot_part = e.choice, e.part
+                self._hot_choice, self._hot_part, self._hot_out = e.choice, e.part, lane.open
+                self._hot_mixed, self._hot_line = lane.mixed(e.part), lane.at_line
             else:
                 self._hot_part = -1
         elif isinstance(e, PartStart | PartEnd | ChoiceEnd):
@@ -120,7 +136,7 @@ class _Lane:
         self._kinds: dict[int, Kind] = {}
         self._numbers: dict[int, int] = {}
         self._next = 0
-        self._open = -1
+        self.open = -1
         self._open_kind: Kind = "text"
         self._begun: PartStart | None = None
         """The server's part that began and has told nothing yet."""
@@ -156,11 +172,19 @@ class _Lane:
     def passed(self, text: str) -> None:
         self._reader.passed(text)
 
+    @property
+    def at_line(self) -> bool:
+        return self._reader.at_line
+
+    def line(self, passed: str, text: str) -> bool:
+        self._reader.passed(passed)
+        return self._reader.line(text)
+
     def delta(self, e: PartDelta, out: list[Event]) -> bool:
-        """True: more text of this part may pass untouched if nothing special is in it."""
+        """True: more text of this part goes on in `open` as it is, if nothing special is in it."""
         if e.part not in self._kinds:
             number = self._numbers.get(e.part, e.part)
-            out.append(e if number == e.part else replace(e, part=number))
+            out.append(e if number == e.part else moved(e, number))
             return False
         if self._raw is not None:
             self._reading = self._reading or bool(e.text)
@@ -168,14 +192,19 @@ class _Lane:
             self._keep(e)
             return False
         if not e.text:
-            if self._open < 0 or self._carry is not None or not self._reader.idle:
+            held = self.open < 0 or self._carry is not None or not self._reader.idle
+            if held or (self.mixed(e.part) and is_more(e)):
                 self._keep(e)
             else:
-                out.append(e if e.part == self._open else replace(e, part=self._open))
+                out.append(e if e.part == self.open else moved(e, self.open))
             return False
         self._reading = True
         self._tell(self._reader.feed(e.text), e, out)
-        return self._reader.quick and self._carry is None and self._open == e.part
+        return self._reader.quick and self._carry is None and self.open >= 0
+
+    def mixed(self, part: int) -> bool:
+        """The server's part goes on in one of another kind."""
+        return self._kinds[part] != self._open_kind
 
     def part_end(self, e: PartEnd, out: list[Event]) -> None:
         if e.part not in self._kinds:
@@ -184,11 +213,10 @@ class _Lane:
             return
         if self._raw is not None or not self._reader.idle:
             self._shut = e
-        elif self._open >= 0:
+        elif self.open >= 0:
             self._close(out, e)
-        elif self._begun is not None and not self._reading:
-            self._open_part(self._begun.kind if self._begun.kind == "thinking" else "text", out)  # an empty part
-            self._close(out, e)
+        else:
+            self._told_nothing(e, out)
 
     def choice_end(self, e: ChoiceEnd, out: list[Event]) -> None:
         self._resolve(e.finish, out)
@@ -214,16 +242,29 @@ class _Lane:
         """The server's part is over: what is held is told."""
         self._tell(self._read_whole(finish) if self._raw is not None else self._reader.end(finish), None, out)
         shut, self._shut = self._shut, None
-        carry = self._carry
-        if carry is not None and (carry.signature is not None or carry.annotations or carry.redacted or carry.summary):
-            part = self._open if self._open >= 0 else self._open_part("text", out)
-            self._carry = None
-            out.append(replace(carry, part=part))
-        if self._open >= 0:
+        if self.open < 0 and shut is not None:
+            self._told_nothing(shut, out)
+        self._tell_carry(out)
+        if self.open >= 0:
             self._close(out, shut)
-        elif shut is not None and self._begun is not None and not self._reading:
-            self._open_part(self._kinds[shut.part], out)
-            self._close(out, shut)
+
+    def _told_nothing(self, e: PartEnd, out: list[Event]) -> None:
+        """A part of the server's without any text stays one."""
+        if self._begun is not None and not self._reading:
+            self._open_part(self._kinds[e.part], out)
+            self._tell_carry(out)
+            self._close(out, e)
+
+    def _tell_carry(self, out: list[Event]) -> None:
+        """What no text was left for: probabilities may wait, the rest is told without text."""
+        while self._carry is not None and is_more(self._carry):
+            thinking = self._open_kind == "thinking" if self.open >= 0 else not fitting(self._carry, "text")[2]
+            kind: Kind = "thinking" if thinking else "text"
+            mine, self._carry, fits = fitting(self._carry, kind)
+            if not fits and self._carry is not None:
+                kind = "text" if thinking else "thinking"
+                mine, self._carry, _ = fitting(self._carry, kind)
+            out.append(replace(mine, part=self._open_part(kind, out)))
 
     def _read_whole(self, finish: Finish | None) -> list[Piece]:
         """A thought whose end is there and whose beginning is not: everything before was one."""
@@ -244,24 +285,26 @@ class _Lane:
         """Pieces as events. What `e` carries beside its text goes with the first piece that can hold it."""
         if e is not None and len(pieces) == 1 and self._carry is None:
             piece = pieces[0]
-            if isinstance(piece, Said) and piece.text == e.text and self._open_part(piece.kind, out) == e.part:
-                out.append(e)
-                return
+            if isinstance(piece, Said) and piece.text == e.text:
+                fits = piece.kind == self._kinds[e.part] or not is_more(e)
+                if fits and self._open_part(piece.kind, out) == e.part:
+                    out.append(e)
+                    return
         if e is not None:
             self._keep(e)
         for piece in pieces:
             if isinstance(piece, Said):
                 part = self._open_part(piece.kind, out)
-                carry, self._carry = self._carry, None
-                if carry is None:
+                if self._carry is None:
                     out.append(PartDelta(self._choice, part, piece.text))
                 else:
-                    out.append(replace(carry, part=part, text=piece.text))
+                    mine, self._carry, _ = fitting(self._carry, piece.kind)
+                    out.append(replace(mine, part=part, text=piece.text))
             else:
                 self._tell_call(piece, out)
 
     def _tell_call(self, call: Call, out: list[Event]) -> None:
-        if self._open >= 0:
+        if self.open >= 0:
             self._close(out, None)
         number = self._next
         self._next += 1
@@ -272,14 +315,14 @@ class _Lane:
         carry = self._carry
         if carry is not None:
             delta.logprobs, delta.extra = carry.logprobs, carry.extra
-            self._carry = replace(carry, logprobs=None, extra=None) if _is_more(carry) else None
+            self._carry = replace(carry, logprobs=None, extra=None) if is_more(carry) else None
         out.append(delta)
         out.append(PartEnd(self._choice, number))
 
     def _open_part(self, kind: Kind, out: list[Event]) -> int:
-        if self._open >= 0:
+        if self.open >= 0:
             if self._open_kind == kind:
-                return self._open
+                return self.open
             self._close(out, None)
         number = self._next
         self._next += 1
@@ -288,18 +331,18 @@ class _Lane:
             out.append(begun)
         else:
             out.append(PartStart(self._choice, number, kind, extra=begun.extra if begun is not None else None))
-        self._open, self._open_kind = number, kind
+        self.open, self._open_kind = number, kind
         return number
 
     def _close(self, out: list[Event], e: PartEnd | None) -> None:
-        if e is not None and e.part == self._open:
+        if e is not None and e.part == self.open:
             out.append(e)
         else:
-            out.append(PartEnd(self._choice, self._open, e.extra if e is not None else None))
-        self._open = -1
+            out.append(PartEnd(self._choice, self.open, e.extra if e is not None else None))
+        self.open = -1
 
     def _keep(self, e: PartDelta) -> None:
-        if e.logprobs is None and not e.extra and not _is_more(e):
+        if e.logprobs is None and not e.extra and not is_more(e):
             return
         old = self._carry
         if old is None:
@@ -315,10 +358,6 @@ class _Lane:
             logprobs=join_logprobs(old.logprobs, e.logprobs),
             extra=merge_extra(old.extra, e.extra),
         )
-
-
-def _is_more(e: PartDelta) -> bool:
-    return e.signature is not None or bool(e.annotations) or e.redacted is not None or bool(e.summary)
 
 
 @dataclass(slots=True)

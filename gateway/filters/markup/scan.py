@@ -79,8 +79,18 @@ class TagReader:
             self._prev = text[-1]
             self._tail[self._kind] = ""
 
+    @property
+    def at_line(self) -> bool:
+        return self._code.line_start and self._kind == "text"
+
+    def line(self, text: str) -> bool:
+        self._code.feed(text)
+        self._prev = text[-1]
+        self._tail[self._kind] = ""
+        return True
+
     def feed(self, text: str) -> list[Piece]:
-        self._buf = self._buf[self._pos :] + text
+        self._buf = self._buf[self._pos :] + text if self._pos < len(self._buf) else text
         self._pos = 0
         self._work(final=False)
         return self._take()
@@ -98,7 +108,7 @@ class TagReader:
     def _take(self) -> list[Piece]:
         out, self._out = self._out, []
         self.quick = self._may_pass()
-        return joined(out)
+        return joined(out) if len(out) > 1 else out
 
     def _may_pass(self) -> bool:
         code = self._code
@@ -108,7 +118,6 @@ class TagReader:
             and self._mode == "text"
             and not self._ghost[self._kind]
             and code.settled
-            and not code.line_start
         )
 
     # what a subclass fills in
@@ -222,7 +231,9 @@ class TagReader:
         """Where the beginning of a marker stands at the buffer's end; its end if there is none."""
         buf = self._buf
         since = max(self._pos, len(buf) - self._longest + 1)
-        at = max(buf.rfind(lead, since) for lead in self.LEAD)
+        at = buf.rfind(self.LEAD[0], since)
+        if len(self.LEAD) > 1:
+            at = max(at, buf.rfind(self.LEAD[1], since))
         return at if at >= 0 and buf[at:] in self._prefixes else len(buf)
 
     def _cut_marker(self, at: int) -> bool:
