@@ -15,42 +15,27 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from fastapi import Request
 
 from gateway.dialects.openai import chat_codec, completion_codec, embedding_codec
 from gateway.engine.admission import Memory
 from gateway.engine.deadlines import Sweep
 from gateway.engine.dispatch import Dispatcher
 from gateway.engine.fleet import Deployment, Fleet, Server
+from gateway.engine.job import ClientCodec
 from gateway.engine.probe import Prober
 from gateway.engine.record import Recorder
 from gateway.engine.upstream import Upstream
 from gateway.observe import Log, Metrics
 from gateway.server.auth import Keys
-from gateway.server.explain import explain_body
+from gateway.server.explain import ExplainEndpoint
 from gateway.server.front import Endpoint, Front
 from gateway.server.handlers import ModelEndpoint
+from gateway.server.protocol import Connection
 from gateway.server.routes import build_routes
-from gateway.settings import ConfigErrors, QuotaSettings, Settings, load
+from gateway.settings import ConfigErrors, NotBuilt, Settings, load, refuse_unbuilt
 
-
-class NotBuilt(Exception):
-    """The configuration asks for something that this version does not do. Better no start than a false promise."""
-
-
-def refuse_unbuilt(settings: Settings) -> None:
-    """Raises NotBuilt, naming every such key."""
-    asked = {
-        "auth.keys_file": settings.auth.mode == "keys_file",
-        "quotas": settings.quotas != QuotaSettings(),
-        "admin.listen": bool(settings.admin.listen),
-        "cors.origins": bool(settings.cors.origins),
-        "otel": settings.otel is not None,
-        "tls": settings.tls is not None,
-    }
-    names = [name for name, is_asked in asked.items() if is_asked]
-    if names:
-        raise NotBuilt(f"this version does not do: {', '.join(names)}; take it out of the configuration")
+FLUSH = 2.0
+"""Seconds that the last answers have at a stop to leave for their clients."""
 
 
 class PortTaken(Exception):
@@ -59,6 +44,30 @@ class PortTaken(Exception):
     def __init__(self, address: str, reason: str) -> None:
         super().__init__(f"can't listen at {address}: {reason}")
         self.address = address
+
+
+class NeedsRestart(Exception):
+    """A configuration that differs in what is fixed at the start. `names` are the paths of the keys."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__(f"{', '.join(names)} changed: that needs a restart")
+        self.names = names
+
+
+def check_fixed(old: Settings, new: Settings) -> None:
+    """Raises NeedsRestart. Sockets stay as they were opened: settings that were judged for other ones (`auth: none` on
+    loopback) must never come into force on them."""
+    same = {
+        "listen": set(old.listen) == set(new.listen),
+        "admin": old.admin == new.admin,
+        "tls": old.tls == new.tls,
+        "otel": old.otel == new.otel,
+        "state": old.state == new.state,
+        "log.format": old.log.format == new.log.format,
+    }
+    changed = [name for name, is_same in same.items() if not is_same]
+    if changed:
+        raise NeedsRestart(changed)
 
 
 @dataclass(slots=True)
@@ -85,6 +94,7 @@ class Gateway:
         t = settings.timeouts
         self.sweep = Sweep(min(1.0, min(t.first_byte, t.idle, t.total, t.first_byte_unknown, t.client_body) / 4))
         self.memory = Memory(settings.limits.memory)
+        self.metrics.bodies(lambda: self.memory.held)
         self.keys = Keys(settings)
         self.started = int(time.time())
         self.front: Front
@@ -98,7 +108,7 @@ class Gateway:
         self.upstream = Upstream()
         self.prober = Prober(self.fleet, self._changed)
         self.dispatcher = Dispatcher(self.fleet, self.upstream, self.prober, self.sweep, self.recorder, self.settings)
-        self.front = Front(self._endpoints(), self._routes(), self.recorder, lambda: self.keys)
+        self.front = Front(self._endpoints(), self._routes(), self.recorder, lambda: self.keys, lambda: self.settings)
         self.metrics.configured(self.settings.digest)
         self.sweep.start()
         with contextlib.suppress(TimeoutError):
@@ -110,16 +120,21 @@ class Gateway:
         await self.prober.close()
         await self.sweep.stop()
         await self.upstream.close()
+        self.log.flush()
 
     def reload(self, settings: Settings) -> None:
-        """Puts a validated configuration in force, as one snapshot: requests under way keep the old one."""
+        """Puts a validated configuration in force, as one snapshot: requests under way keep the old one. Raises NotBuilt
+        or NeedsRestart, and nothing has changed."""
         refuse_unbuilt(settings)
-        self.settings = settings
+        check_fixed(self.settings, settings)
+        keys = Keys(settings)
         self.fleet.apply(settings)
+        self.settings, self.keys = settings, keys
         self.dispatcher.configure(settings)
-        self.keys = Keys(settings)
         self.memory.limit = settings.limits.memory
+        self.log.set_level(settings.log.level)
         self.prober.sync()
+        self.prober.look_again()
         self.metrics.configured(settings.digest)
         self.metrics.reload("applied")
         self.log.events.info("reloaded", digest=settings.digest)
@@ -128,30 +143,28 @@ class Gateway:
         await self.front(scope, receive, send)
 
     def _endpoints(self) -> dict[str, Endpoint]:
-        """The model endpoints: path -> who serves it."""
-        table = {
-            "/v1/chat/completions": ("chat", chat_codec),
-            "/v1/completions": ("completion", completion_codec),
-            "/v1/embeddings": ("embedding", embedding_codec),
+        """The model endpoints, and what says where they would go: path -> who serves it."""
+        table: dict[str, tuple[str, ClientCodec, type[ModelEndpoint]]] = {
+            "/v1/chat/completions": ("chat", chat_codec, ModelEndpoint),
+            "/v1/completions": ("completion", completion_codec, ModelEndpoint),
+            "/v1/embeddings": ("embedding", embedding_codec, ModelEndpoint),
+            "/v1/route/explain": ("explain", chat_codec, ExplainEndpoint),
         }
         out = {}
-        for path, (operation, codec) in table.items():
-            serve = ModelEndpoint("openai", codec, self.dispatcher, self.memory, self.sweep, lambda: self.settings)
+        for path, (operation, codec, kind) in table.items():
+            serve = kind("openai", codec, self.dispatcher, self.memory, self.sweep, lambda: self.settings)
             out[path] = Endpoint(operation, "openai", serve)
         return out
 
     def _routes(self) -> Any:
-        async def explain(request: Request) -> dict[str, Any]:
-            return await explain_body(request, self.dispatcher, self.settings, self.memory, self.sweep)
-
-        return build_routes(self.fleet, self.metrics, explain, self.started, lambda: self.front.draining)
+        return build_routes(self.fleet, self.metrics, self.started, lambda: self.front.draining)
 
     def _views(self) -> list[_View]:
         now = time.monotonic()
         return [_view(d, now) for d in self.fleet.deployments()] if hasattr(self.fleet, "settings") else []
 
     def _changed(self, event: str, server: Server, words: str) -> None:
-        level = self.log.events.warning if event in ("mismatch", "drift") else self.log.events.info
+        level = self.log.events.info if event == "state" else self.log.events.warning
         level(event, backend=server.name, kind=server.kind, change=words)
         if event == "drift":
             self.metrics.drift(server.name)
@@ -181,7 +194,7 @@ async def serve(
             gateway.front,
             interface="asgi3",
             loop="none",
-            http="httptools",
+            http=Connection,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -239,6 +252,17 @@ class _Server(uvicorn.Server):
         await asyncio.wait([up, serving], return_when=asyncio.FIRST_COMPLETED)
         up.cancel()
 
+    async def flush(self, seconds: float) -> None:
+        """Waits until the last answers have left for their clients, at most so long; then closes what is still open."""
+        connections = self.server_state.connections
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while connections:  # noqa: ASYNC110  # uvicorn keeps no event for it
+                    await asyncio.sleep(0.05)
+        for connection in list(connections):
+            if isinstance(connection, Connection):
+                connection.abort()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Any:
         yield
@@ -257,6 +281,7 @@ async def _drain(gateway: Gateway, server: _Server, at_once: asyncio.Event, limi
         hurry.cancel()
         finished.cancel()
         await front.dismiss()
+    await server.flush(FLUSH)
     server.force_exit = True
 
 
@@ -304,9 +329,15 @@ async def _follow(gateway: Gateway, config: Path, env: Mapping[str, str], now: a
         seen = content
         try:
             gateway.reload(load(config, env))
-        except (ConfigErrors, NotBuilt) as e:
-            gateway.metrics.reload("rejected")
-            gateway.log.events.error("reload rejected, the old configuration stays", problems=str(e).splitlines())
+        except (ConfigErrors, NotBuilt, NeedsRestart) as e:
+            _rejected(gateway, str(e).splitlines())
+        except Exception as e:  # noqa: BLE001  # a bug in one reload must not be the end of all reloads
+            _rejected(gateway, [f"an internal error ({type(e).__name__})"])
+
+
+def _rejected(gateway: Gateway, problems: list[str]) -> None:
+    gateway.metrics.reload("rejected")
+    gateway.log.events.error("reload rejected, the old configuration stays", problems=problems)
 
 
 def _content(path: Path) -> bytes | None:

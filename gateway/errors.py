@@ -5,7 +5,7 @@
     │                     ContextTooLong, NoTargetFits, UpstreamRefused, WrongModality
     ├── InvalidKey 401   ModelNotAllowed 403   PrivacyRail 403
     ├── ModelNotFound 404   NotFound 404   MethodNotAllowed 405   RequestTimeout 408
-    ├── TooLarge 413   UnsupportedMedia 415   RateLimited 429
+    ├── TooLarge 413   UnsupportedMedia 415   RateLimited 429   HeadTooLarge 431
     ├── Internal 500 (a bug, by definition)   NotImplementedHere 501
     ├── UpstreamError 502 ── UpstreamUnavailable, ConnectError, Reset, Truncated, ProtocolFault, BadResponse,
     │                        BadCredentials, ToolChoiceNotSatisfied, SchemaNotSatisfied
@@ -130,6 +130,10 @@ class UnsupportedMedia(GatewayError):
 class RateLimited(GatewayError):
     status, type, code = 429, "rate_limit_error", "rate_limit_exceeded"
     should_retry = True
+
+
+class HeadTooLarge(GatewayError):
+    status, type, code = 431, "invalid_request_error", "request_head_too_large"
 
 
 class Internal(GatewayError):

@@ -2,56 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from typing import Any
 
-from fastapi import Request
+import msgspec
 
 from gateway.canonical.context import Context
-from gateway.canonical.requests import Chat
-from gateway.dialects.openai import chat_codec
-from gateway.engine.admission import Memory
-from gateway.engine.deadlines import Sweep, Watch
+from gateway.canonical.requests import Chat, Request
 from gateway.engine.dispatch import Dispatcher
 from gateway.engine.receipt import fates_of
-from gateway.errors import InvalidJson
+from gateway.engine.record import Record
 from gateway.routing.explain import explain
-from gateway.server.body import Held, check_media_type, read_json
-from gateway.server.handlers import affinity
-from gateway.settings import Settings
+from gateway.server.handlers import ModelEndpoint
+from gateway.server.outlet import AsgiOutlet
 
 
-async def explain_body(
-    request: Request, dispatcher: Dispatcher, settings: Settings, memory: Memory, sweep: Sweep
-) -> dict[str, Any]:
-    """The body is a chat request as it would be sent to /v1/chat/completions."""
-    headers: dict[bytes, bytes] = dict(request.scope["headers"])
-    check_media_type(headers)
-    held = Held(memory)
-    now = asyncio.get_running_loop().time()
-    try:
-        with Watch(sweep, now + settings.timeouts.client_body, now + settings.timeouts.total, "body") as watch:
-            body = await read_json(
-                request.receive, headers, settings.limits.body, held, watch, settings.timeouts.client_body
-            )
-        if not isinstance(body, dict):
-            raise InvalidJson("the body must be a JSON object")
-        options = headers.get(b"x-gateway-options")
-        chat = chat_codec.parse_request(body, options.decode("utf-8", "replace") if options is not None else None)
-        context = Context(
-            request.scope["gateway.request_id"],
-            "openai",
-            request.scope.get("gateway.key", ""),
-            settings,
-            time.monotonic(),
-            now + settings.timeouts.total,
-            affinity=affinity(chat),
-            options=chat.options,
-        )
-        return await explain_chat(chat, context, dispatcher)
-    finally:
-        held.release()
+class ExplainEndpoint(ModelEndpoint):
+    """The body is a chat request as it would be sent to the endpoint of this codec: read, parsed and watched alike."""
+
+    async def _answer(self, request: Request, context: Context, outlet: AsgiOutlet, record: Record) -> None:
+        assert isinstance(request, Chat)
+        value = await explain_chat(request, context, self._dispatcher)
+        record.model = value["model"]
+        await outlet.whole(200, [], msgspec.json.encode(value))
 
 
 async def explain_chat(chat: Chat, context: Context, dispatcher: Dispatcher) -> dict[str, Any]:

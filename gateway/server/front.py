@@ -5,28 +5,26 @@ the framework (docs/decisions/0002). Everything else goes on to FastAPI.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-import msgspec
-
-from gateway.dialects.openai.errors import render_error
-from gateway.engine.dispatch import receipt
+from gateway.engine.receipt import fold_receipt
 from gateway.engine.record import Record, Recorder
-from gateway.errors import ClientGone, GatewayError, Internal, MethodNotAllowed, ShuttingDown
+from gateway.errors import ClientGone, GatewayError, MethodNotAllowed, ShuttingDown
+from gateway.server.answer import CLOSE, HARDENING, Header, error_answer, internal
 from gateway.server.auth import OPEN_PATHS, Keys
-from gateway.server.outlet import AsgiOutlet, Header
+from gateway.server.outlet import AsgiOutlet
+from gateway.server.protocol import LINGER_OCTETS, Connection, Scope, Send, closing
+from gateway.settings import Settings
 
-Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[Any], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
-_HARDENING: list[Header] = [(b"x-content-type-options", b"nosniff")]
 
 
 class Endpoint:
@@ -42,12 +40,19 @@ class Front:
     """`endpoints`: exact path -> endpoint, POST only. `rest` gets every other authenticated request."""
 
     def __init__(
-        self, endpoints: dict[str, Endpoint], rest: Asgi, recorder: Recorder, keys: Callable[[], Keys]
+        self,
+        endpoints: dict[str, Endpoint],
+        rest: Asgi,
+        recorder: Recorder,
+        keys: Callable[[], Keys],
+        settings: Callable[[], Settings],
     ) -> None:
         self._endpoints = endpoints
         self._rest = rest
         self._recorder = recorder
         self._keys = keys
+        self._settings = settings
+        self._numbers = itertools.count(secrets.randbits(64))
         self.draining = False
         self.active: dict[asyncio.Task[Any], AsgiOutlet] = {}
 
@@ -56,31 +61,52 @@ class Front:
             await self._rest(scope, receive, send)
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        given = headers.get(b"x-request-id", b"")
-        request_id = given.decode() if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+        given = headers.get(b"x-request-id")
+        if given is not None and _REQUEST_ID.fullmatch(given):
+            request_id = given.decode()
+        else:
+            request_id = f"req_{next(self._numbers):016x}"
         scope["gateway.request_id"] = request_id
-        common = [(b"x-request-id", request_id.encode()), *_HARDENING]
+        common = [(b"x-request-id", request_id.encode()), *HARDENING]
         if self.draining:
-            common.append((b"connection", b"close"))
+            common.append(CLOSE)
+        connection: Connection | None = scope.get("gateway.connection")
+        if connection is not None and connection.unread(scope):
+            send = closing(scope, send, connection, self._patience)
         endpoint = self._endpoints.get(scope["path"])
         if endpoint is not None:
-            await self._serve(endpoint, scope, headers, receive, AsgiOutlet(send, common))
+            await self._serve(endpoint, scope, headers, receive, AsgiOutlet(send, common, connection))
             return
         if scope["path"] not in OPEN_PATHS:
             try:
                 scope["gateway.key"] = self._keys().check(headers)
             except GatewayError as e:
-                await say(AsgiOutlet(send, common), e)
+                await say(AsgiOutlet(send, common, connection), e)
                 return
-        await self._rest(scope, receive, _with_headers(send, common))
+        try:
+            await self._rest(scope, receive, _with_headers(send, common))
+        except Exception as e:  # noqa: BLE001  # the framework has answered and raises it again
+            self._bug(request_id, e)
+
+    def _patience(self) -> tuple[int, float]:
+        """How much of the body of a request that is refused may still come: octets and seconds. Twice the limit: a
+        client that is told 413 is in the middle of sending more than the limit."""
+        settings = self._settings()
+        return max(2 * settings.limits.body, LINGER_OCTETS), settings.timeouts.client_body
+
+    def _bug(self, request_id: str, error: Exception) -> None:
+        self._recorder.log.events.error("bug", request_id=request_id, error=_place(error))
 
     async def dismiss(self) -> None:
-        """Tells every request that still runs that the gateway stops, and waits until each has been told."""
+        """Tells every request that still runs that the gateway stops, and waits until each has been told, but not long
+        for clients that do not listen."""
         for task, outlet in self.active.items():
             outlet.dismissal = ShuttingDown("this gateway stops now", retry_after=1.0)
             task.cancel()
         if self.active:
             await asyncio.wait(list(self.active), timeout=2.0)
+        for outlet in self.active.values():
+            outlet.abort()
 
     async def _serve(
         self, endpoint: Endpoint, scope: Scope, headers: dict[bytes, bytes], receive: Receive, outlet: AsgiOutlet
@@ -106,37 +132,31 @@ class Front:
             if not outlet.gone and outlet.dismissal is None:
                 raise
             task.uncancel()
-            error: GatewayError = (
-                outlet.dismissal if outlet.dismissal is not None and not outlet.gone else ClientGone("")
-            )
+            error = ClientGone("") if outlet.gone or outlet.dismissal is None else outlet.dismissal
             record.status, record.code = error.status, error.code
-            if not outlet.gone and not outlet.committed:
-                await say(outlet, error, record.headers)
+            await say(outlet, error, record.headers)
         except Exception as e:  # noqa: BLE001  # a bug is answered too, and told to the operator with its place
-            record.status, record.code = Internal.status, Internal.code
-            self._recorder.log.events.error("bug", request_id=record.request_id, error=_place(e))
-            if not outlet.committed:
-                await say(outlet, Internal(f"an internal error; the request id is {record.request_id}"))
+            bug = internal(record.request_id)
+            record.status, record.code = bug.status, bug.code
+            self._bug(record.request_id, e)
+            await say(outlet, bug)
         finally:
             del self.active[task]
             outlet.unwatch()
-            self._recorder.finish(record, loop.time(), receipt(record), time.time())
+            receipt = fold_receipt(record.parts, None) if record.parts else ""
+            self._recorder.finish(record, loop.time(), receipt, time.time())
 
 
 async def say(outlet: AsgiOutlet, error: GatewayError, headers: list[Header] | None = None) -> None:
-    """Answers with the error, in OpenAI's shape."""
-    extra: list[Header] = list(headers or [])
-    retry_after = error.retry_after
-    if retry_after is None and error.status in (429, 503):
-        retry_after = 1.0
-    if retry_after is not None:
-        extra.append((b"retry-after", str(max(1, round(retry_after))).encode()))
-    if isinstance(error, MethodNotAllowed):
-        extra.append((b"allow", b"POST"))
-    extra.append((b"x-should-retry", b"true" if error.should_retry else b"false"))
-    if error.status in (400, 408, 413):
-        extra.append((b"connection", b"close"))  # what is left of the body is not read
-    await outlet.whole(error.status, extra, msgspec.json.encode(render_error(error)))
+    """Answers with the error, or breaks off an answer that can't be completed: it must not look as if it were.
+    `headers` = what is known about the target."""
+    if outlet.done or outlet.gone:
+        return
+    if outlet.committed:
+        outlet.abort()
+        return
+    status, own, body = error_answer(error, b"POST")
+    await outlet.whole(status, [*headers, *own] if headers else own, body)
 
 
 def _with_headers(send: Send, common: list[Header]) -> Send:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
-from gateway.canonical.content import Text
 from gateway.canonical.context import Context
 from gateway.canonical.requests import Chat, Completion, Request
 from gateway.engine.admission import Memory
@@ -55,24 +53,26 @@ class ModelEndpoint:
         try:
             body = await self._body(receive, headers, held, settings)
             record.received = asyncio.get_running_loop().time()
-            request = self.parse(body, headers)
-            context = self.context(scope, key, request, record, settings)
-            streamed = isinstance(request, Chat | Completion) and request.stream
-            record.stream = streamed
+            request = self._parse(body, headers)
             outlet.watch(receive)
-            job = Job(context, request, self._codec, outlet, record, streamed=streamed)
-            try:
-                await self._dispatcher.serve(job)
-            except asyncio.CancelledError:
-                if outlet.gone:
-                    self._dispatcher.left(job, outlet.left_at)
-                elif outlet.dismissal is not None and outlet.committed:
-                    await self._dispatcher.fail(job, outlet.dismissal)
-                raise
-            finally:
-                record.headers = job.headers
+            await self._answer(request, self._context(key, request, record, settings), outlet, record)
         finally:
             held.release()
+
+    async def _answer(self, request: Request, context: Context, outlet: AsgiOutlet, record: Record) -> None:
+        """Answers the request, whose client is watched from here on."""
+        record.stream = isinstance(request, Chat | Completion) and request.stream
+        job = Job(context, request, self._codec, outlet, record, streamed=record.stream)
+        try:
+            await self._dispatcher.serve(job)
+        except asyncio.CancelledError:
+            if outlet.gone:
+                self._dispatcher.left(job, outlet.left_at)
+            elif outlet.dismissal is not None and outlet.committed:
+                await self._dispatcher.fail(job, outlet.dismissal)
+            raise
+        finally:
+            record.headers = job.headers
 
     async def _body(self, receive: Receive, headers: dict[bytes, bytes], held: Held, settings: Settings) -> Any:
         now = asyncio.get_running_loop().time()
@@ -86,7 +86,7 @@ class ModelEndpoint:
                     raise
                 raise error from None
 
-    def parse(self, body: Any, headers: dict[bytes, bytes]) -> Request:
+    def _parse(self, body: Any, headers: dict[bytes, bytes]) -> Request:
         if not isinstance(body, dict):
             raise InvalidJson("the body must be a JSON object")
         options = headers.get(b"x-gateway-options")
@@ -95,9 +95,7 @@ class ModelEndpoint:
         )
         return request
 
-    def context(
-        self, scope: MutableMapping[str, Any], key: str, request: Request, record: Record, settings: Settings
-    ) -> Context:
+    def _context(self, key: str, request: Request, record: Record, settings: Settings) -> Context:
         return Context(
             record.request_id,
             self._dialect,
@@ -105,20 +103,5 @@ class ModelEndpoint:
             settings,
             record.started,
             record.started + settings.timeouts.total,
-            affinity=affinity(request),
             options=request.options,
         )
-
-
-def affinity(request: Request) -> str:
-    """What keeps a conversation at the server that has its prefix in its cache: a hash of its first turns' text."""
-    if not isinstance(request, Chat):
-        return ""
-    digest = hashlib.blake2b(digest_size=8)
-    for message in request.messages[:2]:
-        for part in message.parts:
-            if isinstance(part, Text):
-                digest.update(part.text[:2048].encode("utf-8", "surrogatepass"))
-        if message.role == "user":
-            break
-    return digest.hexdigest()

@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from gateway.errors import ClientGone, GatewayError
+from gateway.server.answer import Header, clean
+from gateway.server.protocol import Connection
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[Any]]
-Header = tuple[bytes, bytes]
 
 _STREAM_HEADERS: list[Header] = [
     (b"cache-control", b"no-store"),
@@ -19,13 +20,15 @@ _STREAM_HEADERS: list[Header] = [
 
 
 class AsgiOutlet:
-    """`committed` = a status line is out. `gone` = the client left before the answer was complete."""
+    """`committed` = a status line is out. `done` = the answer is complete. `gone` = the client left before it was, or
+    can't be told anything any more; what is sent then raises ClientGone."""
 
-    __slots__ = ("_common", "_send", "_watcher", "committed", "dismissal", "done", "gone", "left_at")
+    __slots__ = ("_common", "_connection", "_send", "_watcher", "committed", "dismissal", "done", "gone", "left_at")
 
-    def __init__(self, send: Send, common: list[Header]) -> None:
+    def __init__(self, send: Send, common: list[Header], connection: Connection | None = None) -> None:
         self._send = send
         self._common = common
+        self._connection = connection
         self._watcher: asyncio.Task[None] | None = None
         self.committed = False
         self.done = False
@@ -56,40 +59,35 @@ class AsgiOutlet:
             self._watcher = None
 
     async def whole(self, status: int, headers: list[Header], body: bytes) -> None:
-        self.committed = self.done = True
-        await self._send(
-            {
-                "type": "http.response.start",
-                "status": status,
-                "headers": [
-                    (b"content-type", b"application/json"),
-                    (b"content-length", str(len(body)).encode()),
-                    *self._common,
-                    *headers,
-                ],
-            }
-        )
-        await self._send({"type": "http.response.body", "body": body})
+        own: list[Header] = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        await self._start(status, [*own, *self._common, *clean(headers)])
+        await self._put(body, more=False)
+        self.done = True
 
     async def begin(self, headers: list[Header], media_type: str) -> None:
-        self.committed = True
-        await self._send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [(b"content-type", media_type.encode()), *_STREAM_HEADERS, *self._common, *headers],
-            }
-        )
+        own: list[Header] = [(b"content-type", media_type.encode()), *_STREAM_HEADERS]
+        await self._start(200, [*own, *self._common, *clean(headers)])
 
     async def write(self, data: bytes) -> None:
-        if self.gone:
-            raise ClientGone("the client left")
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        await self._put(data, more=True)
 
     async def end(self) -> None:
+        await self._put(b"", more=False)
         self.done = True
-        await self._send({"type": "http.response.body", "body": b""})
 
     def abort(self) -> None:
-        """Nothing more can be said to this client; the server closes the connection when the request's task ends."""
+        """Nothing more can be said to this client: the connection closes now, whether it reads or not."""
         self.gone = True
+        if self._connection is not None:
+            self._connection.abort()
+
+    async def _start(self, status: int, headers: list[Header]) -> None:
+        if self.gone:
+            raise ClientGone("the client left")
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        self.committed = True
+
+    async def _put(self, data: bytes, *, more: bool) -> None:
+        if self.gone:
+            raise ClientGone("the client left")
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
