@@ -21,8 +21,7 @@ from gateway.engine.deadlines import Sweep
 from gateway.engine.fleet import Deployment, Fleet, Name
 from gateway.engine.job import Job
 from gateway.engine.probe import Prober
-from gateway.engine.receipt import fold_receipt
-from gateway.engine.record import Record, Recorder
+from gateway.engine.record import Recorder
 from gateway.engine.relay import Relay
 from gateway.engine.upstream import Upstream
 from gateway.errors import (
@@ -359,8 +358,3 @@ def with_defaults(request: Request, name: Name) -> Request:
     if name.thinking is not None and thinking.enabled is None:
         thinking = replace(name.thinking, include=thinking.include)
     return replace(request, sampling=sampling, thinking=thinking)
-
-
-def receipt(record: Record) -> str:
-    """The whole receipt, for the log."""
-    return fold_receipt(record.parts, None) if record.parts else ""
