@@ -80,7 +80,7 @@ class Connection(HttpToolsProtocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         sock = self.transport.get_extra_info("socket")
-        if sock is not None and not self.transport.is_closing():
+        if sock is not None and self.parser is not None:  # not lost yet: the descriptor is still ours
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.transport.abort()
 
