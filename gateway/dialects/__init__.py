@@ -6,10 +6,30 @@ One folder or module per dialect; `gateway.dialects.openai` holds chat, completi
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
 
 from gateway.canonical.events import Event
 from gateway.errors import GatewayError
+
+
+@dataclass(slots=True, frozen=True)
+class Limits:
+    """How much of a thing one request may hold; `model` in characters, `parts` per message."""
+
+    messages: int = 4096
+    parts: int = 256
+    images: int = 32
+    tools: int = 128
+    stop: int = 4
+    choices: int = 16
+    top_logprobs: int = 20
+    logit_bias: int = 1024
+    prompts: int = 2048
+    model: int = 256
+
+
+LIMITS: Final = Limits()
 
 
 class Decoder(Protocol):
@@ -45,7 +65,9 @@ class Codec(Protocol):
     `request`, where it is given to `render_answer`, tells how the client wants its answer. Answers are `Answer`, or a
     JSON object for an operation that has none (embeddings)."""
 
-    def parse_request(self, body: dict[str, Any], header_options: str | None = None) -> Any: ...
+    def parse_request(
+        self, body: dict[str, Any], header_options: str | None = None, limits: Limits = LIMITS
+    ) -> Any: ...
     def render_request(self, request: Any) -> dict[str, Any]: ...
     def parse_answer(self, body: dict[str, Any]) -> Any: ...
     def render_answer(self, answer: Any, request: Any = None) -> dict[str, Any]: ...

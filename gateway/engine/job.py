@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from gateway.canonical.context import Context
 from gateway.canonical.needs import Needs
 from gateway.canonical.requests import Request
-from gateway.dialects import Encoder
+from gateway.dialects import LIMITS, Encoder, Limits
 from gateway.engine.record import Record
 
 Header = tuple[bytes, bytes]
@@ -31,7 +31,9 @@ class Outlet(Protocol):
 class ClientCodec(Protocol):
     """What the engine needs of the client's dialect for one operation."""
 
-    def parse_request(self, body: dict[str, Any], header_options: str | None = None) -> Any: ...
+    def parse_request(
+        self, body: dict[str, Any], header_options: str | None = None, limits: Limits = LIMITS
+    ) -> Any: ...
     def render_answer(self, answer: Any, request: Any) -> dict[str, Any]: ...
     def encoder(self, request: Any, model: str) -> Encoder: ...
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from gateway.engine.receipt import fold_receipt
 from gateway.engine.record import Record, Recorder
-from gateway.errors import ClientGone, GatewayError, MethodNotAllowed, ShuttingDown
+from gateway.errors import ClientGone, GatewayError, MethodNotAllowed, Overloaded, ShuttingDown
 from gateway.server.answer import CLOSE, HARDENING, Header, error_answer, internal
 from gateway.server.auth import OPEN_PATHS, Keys
 from gateway.server.outlet import AsgiOutlet
@@ -37,7 +37,8 @@ class Endpoint:
 
 
 class Front:
-    """`endpoints`: exact path -> endpoint, POST only. `rest` gets every other authenticated request."""
+    """`endpoints`: exact path -> endpoint, POST only. `rest` gets every other authenticated request. `draining` = about
+    to stop: connections are not kept. `closed` = new requests are refused."""
 
     def __init__(
         self,
@@ -54,6 +55,7 @@ class Front:
         self._settings = settings
         self._numbers = itertools.count(secrets.randbits(64))
         self.draining = False
+        self.closed = False
         self.active: dict[asyncio.Task[Any], AsgiOutlet] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -120,8 +122,10 @@ class Front:
             key = self._keys().check(headers)
             if scope["method"] != "POST":
                 raise MethodNotAllowed(f"{scope['path']} takes POST only")
-            if self.draining:
+            if self.closed:
                 raise ShuttingDown("this gateway is about to stop", retry_after=1.0)
+            if len(self.active) > self._settings().limits.in_flight:
+                raise Overloaded("the gateway has as many requests under way as it may", retry_after=1.0)
             await endpoint.serve(scope, headers, receive, outlet, record, key)
         except ClientGone as e:
             record.status, record.code = e.status, e.code

@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway.canonical.context import Context
 from gateway.canonical.requests import Chat, Completion, Request
+from gateway.dialects import LIMITS, Limits
 from gateway.engine.admission import Memory
 from gateway.engine.deadlines import Sweep, Watch
 from gateway.engine.dispatch import Dispatcher
@@ -37,6 +38,7 @@ class ModelEndpoint:
         self._memory = memory
         self._sweep = sweep
         self._settings = settings
+        self._limits: tuple[Settings | None, Limits] = None, LIMITS
 
     async def __call__(
         self,
@@ -53,7 +55,7 @@ class ModelEndpoint:
         try:
             body = await self._body(receive, headers, held, settings)
             record.received = asyncio.get_running_loop().time()
-            request = self._parse(body, headers)
+            request = self._parse(body, headers, settings)
             outlet.watch(receive)
             await self._answer(request, self._context(key, request, record, settings), outlet, record)
         finally:
@@ -86,14 +88,31 @@ class ModelEndpoint:
                     raise
                 raise error from None
 
-    def _parse(self, body: Any, headers: dict[bytes, bytes]) -> Request:
+    def _parse(self, body: Any, headers: dict[bytes, bytes], settings: Settings) -> Request:
         if not isinstance(body, dict):
             raise InvalidJson("the body must be a JSON object")
         options = headers.get(b"x-gateway-options")
         request: Request = self._codec.parse_request(
-            body, options.decode("utf-8", "replace") if options is not None else None
+            body, options.decode("utf-8", "replace") if options is not None else None, self._limits_of(settings)
         )
         return request
+
+    def _limits_of(self, settings: Settings) -> Limits:
+        """The configured limits as a dialect takes them; made once for a snapshot."""
+        if settings is not self._limits[0]:
+            own = settings.limits
+            limits = Limits(
+                messages=own.messages,
+                parts=own.parts,
+                images=own.images,
+                tools=own.tools,
+                stop=own.stop,
+                choices=own.choices,
+                top_logprobs=own.top_logprobs,
+                model=own.model_name,
+            )
+            self._limits = settings, limits
+        return self._limits[1]
 
     def _context(self, key: str, request: Request, record: Record, settings: Settings) -> Context:
         return Context(

@@ -15,7 +15,7 @@ from typing import Any
 
 from gateway.canonical.events import Answer
 from gateway.canonical.requests import Chat, Completion, Embedding
-from gateway.dialects import Codec, Decoder, Encoder
+from gateway.dialects import LIMITS, Codec, Decoder, Encoder, Limits
 from gateway.dialects.openai import answers, chat, completions, embeddings
 from gateway.dialects.openai.completions import CompletionDecoder, CompletionEncoder
 from gateway.dialects.openai.encoder import ChatEncoder
@@ -26,8 +26,8 @@ from gateway.dialects.openai.stream import ChatDecoder
 class ChatCodec:
     """See `gateway.dialects.Codec`. `request`, where it is given, tells how the client wants its answer."""
 
-    def parse_request(self, body: dict[str, Any], header_options: str | None = None) -> Chat:
-        return chat.parse_request(body, header_options)
+    def parse_request(self, body: dict[str, Any], header_options: str | None = None, limits: Limits = LIMITS) -> Chat:
+        return chat.parse_request(body, header_options, limits)
 
     def render_request(self, request: Chat) -> dict[str, Any]:
         return chat.render_request(request)
@@ -50,8 +50,10 @@ class ChatCodec:
 class CompletionCodec:
     """See `gateway.dialects.Codec`."""
 
-    def parse_request(self, body: dict[str, Any], header_options: str | None = None) -> Completion:
-        return completions.parse_request(body, header_options)
+    def parse_request(
+        self, body: dict[str, Any], header_options: str | None = None, limits: Limits = LIMITS
+    ) -> Completion:
+        return completions.parse_request(body, header_options, limits)
 
     def render_request(self, request: Completion) -> dict[str, Any]:
         return completions.render_request(request)
@@ -72,8 +74,10 @@ class CompletionCodec:
 class EmbeddingCodec:
     """Embeddings have no events: a reply stays the JSON object that the server sent."""
 
-    def parse_request(self, body: dict[str, Any], header_options: str | None = None) -> Embedding:
-        return embeddings.parse_request(body, header_options)
+    def parse_request(
+        self, body: dict[str, Any], header_options: str | None = None, limits: Limits = LIMITS
+    ) -> Embedding:
+        return embeddings.parse_request(body, header_options, limits)
 
     def render_request(self, request: Embedding) -> dict[str, Any]:
         return embeddings.render_request(request)

@@ -10,12 +10,11 @@ from dataclasses import fields as dataclass_fields
 from typing import Final, Literal, cast
 
 from gateway.canonical.requests import Chat, Effort, OutputFormat, Sampling, ThinkingConfig
+from gateway.dialects import LIMITS, Limits
 from gateway.dialects.openai.fields import (
     INT32,
     INT64,
-    LIMITS,
     Json,
-    Limits,
     boolean,
     boolean_or_none,
     field_name,

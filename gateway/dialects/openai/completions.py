@@ -12,6 +12,7 @@ from typing import Any, Final
 from gateway.canonical.content import Text
 from gateway.canonical.events import Answer, Choice
 from gateway.canonical.requests import Completion
+from gateway.dialects import LIMITS, Limits
 from gateway.dialects.openai.answers import (
     CHOICE,
     TOP,
@@ -29,9 +30,7 @@ from gateway.dialects.openai.encoder import ChatEncoder
 from gateway.dialects.openai.errors import error_of, read_error
 from gateway.dialects.openai.fields import (
     INT32,
-    LIMITS,
     Json,
-    Limits,
     boolean_or_none,
     field_name,
     integer,

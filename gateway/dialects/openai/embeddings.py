@@ -9,11 +9,12 @@ from collections.abc import Container
 from typing import Any, Final, Literal, cast
 
 from gateway.canonical.requests import Embedding
+from gateway.dialects import LIMITS, Limits
 from gateway.dialects.openai.answers import TOP, layer
 from gateway.dialects.openai.chat import Fate
 from gateway.dialects.openai.completions import token_lists
 from gateway.dialects.openai.errors import error_of, read_error
-from gateway.dialects.openai.fields import INT32, LIMITS, Json, Limits, field_name, integer_or_none, model_name, one_of
+from gateway.dialects.openai.fields import INT32, Json, field_name, integer_or_none, model_name, one_of
 from gateway.dialects.options import parse_options
 from gateway.errors import BadRequest, BadResponse
 

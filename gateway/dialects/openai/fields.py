@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Final
 
 from gateway.canonical.content import Base64, Segments
+from gateway.dialects import LIMITS, Limits
 from gateway.errors import BadRequest, MissingParameter, ModelNotFound
 
 Json = dict[str, Any]
@@ -20,24 +20,6 @@ _SHOWN: Final = 60
 _MODEL = re.compile(r"[A-Za-z0-9._:/@+-]+")
 _FIELD = re.compile(r"[A-Za-z0-9_.$-]{1,64}")
 _TOOL = re.compile(r"[A-Za-z0-9_.-]{1,128}")
-
-
-@dataclass(slots=True, frozen=True)
-class Limits:
-    """How much of a thing one request may hold; `model` in characters."""
-
-    messages: int = 4096
-    parts: int = 256
-    tools: int = 128
-    stop: int = 4
-    choices: int = 16
-    top_logprobs: int = 20
-    logit_bias: int = 1024
-    prompts: int = 2048
-    model: int = 256
-
-
-LIMITS: Final = Limits()
 
 
 def shown(value: object) -> str:

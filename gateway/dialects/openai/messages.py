@@ -10,10 +10,10 @@ from typing import Final, Literal, cast
 
 import msgspec
 
-from gateway.canonical.content import Extra, Message, Part, Refusal, Role, Text, Thinking, ToolCall, ToolResult
+from gateway.canonical.content import Extra, Image, Message, Part, Refusal, Role, Text, Thinking, ToolCall, ToolResult
+from gateway.dialects import Limits
 from gateway.dialects.openai.fields import (
     Json,
-    Limits,
     boolean_or_none,
     fields,
     items,
@@ -42,7 +42,24 @@ def parse_messages(value: object, limits: Limits) -> list[Message]:
     if not entries:
         raise BadRequest("`messages` is empty", param="messages")
     legacy = _LegacyCalls()
-    return [_message(entry, f"messages[{i}]", limits, legacy) for i, entry in enumerate(entries)]
+    messages = [_message(entry, f"messages[{i}]", limits, legacy) for i, entry in enumerate(entries)]
+    _check_images(messages, limits.images)
+    return messages
+
+
+def _check_images(messages: list[Message], most: int) -> None:
+    count = 0
+    for message in messages:
+        for part in message.parts:
+            kind = type(part)
+            if kind is Image:
+                count += 1
+            elif isinstance(part, ToolResult) and isinstance(part.content, list):
+                count += sum(type(p) is Image for p in part.content)
+        if count > most:
+            path = f"{message.path}.content"
+            code = "array_above_max_length"
+            raise BadRequest(f"`{path}` holds image {most + 1}, at most {most} are allowed", param=path, code=code)
 
 
 class _LegacyCalls:

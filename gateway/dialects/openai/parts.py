@@ -28,10 +28,10 @@ from gateway.canonical.content import (
     ToolResult,
     Video,
 )
+from gateway.dialects import Limits
 from gateway.dialects.data_url import parse_base64, parse_data_url, parse_media, render_data_url
 from gateway.dialects.openai.fields import (
     Json,
-    Limits,
     fields,
     items,
     kind_of,

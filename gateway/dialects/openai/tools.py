@@ -6,9 +6,9 @@ from collections.abc import Container
 from typing import Any, Final, Literal, cast
 
 from gateway.canonical.requests import Tool, ToolChoice
+from gateway.dialects import Limits
 from gateway.dialects.openai.fields import (
     Json,
-    Limits,
     boolean_or_none,
     fields,
     fields_or_none,

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.canonical.content import Image, Media, Message, Refusal, Text, Thinking, ToolCall, ToolResult
-from gateway.dialects.openai.fields import LIMITS, Limits
+from gateway.dialects import LIMITS, Limits
 from gateway.dialects.openai.messages import parse_messages, render_messages
 from gateway.errors import BadRequest
 
@@ -173,3 +173,17 @@ def test_too_many_messages() -> None:
     with pytest.raises(BadRequest) as caught:
         parse_messages([{"role": "user", "content": "x"}] * 3, Limits(messages=2))
     assert (caught.value.param, caught.value.code) == ("messages", "array_above_max_length")
+
+
+def test_images_are_counted_over_the_whole_request() -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": ""}}
+    messages = [
+        {"role": "user", "content": [image]},
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "1", "content": [{"type": "text", "text": "x"}, image]},
+    ]
+    assert len(parse_messages(messages, Limits(images=2))) == 3
+    with pytest.raises(BadRequest, match="at most 1 are allowed") as caught:
+        parse_messages(messages, Limits(images=1))
+    assert caught.value.param == "messages[2].content"

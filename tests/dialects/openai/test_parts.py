@@ -18,7 +18,7 @@ from gateway.canonical.content import (
     ToolCall,
     Video,
 )
-from gateway.dialects.openai.fields import LIMITS, Limits
+from gateway.dialects import LIMITS, Limits
 from gateway.dialects.openai.parts import parse_content, parse_part, render_part
 from gateway.errors import BadRequest, PartRefused
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.canonical.requests import Tool, ToolChoice
-from gateway.dialects.openai.fields import LIMITS
+from gateway.dialects import LIMITS
 from gateway.dialects.openai.tools import parse_choice, parse_tools, render_choice, render_tools
 from gateway.errors import BadRequest
 
