@@ -2,10 +2,13 @@
 
 Metric labels come from the configuration and from closed lists only: no name that a client made up, no key, no error
 text. A request's log line is written as one encoded object: binding it through structlog costs a tenth of a request.
+The lines of a moment leave in one write.
 """
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -71,6 +74,51 @@ class _Targets(Collector):
         yield from (state, flight, queued, ejected)
 
 
+class Series:
+    """The children of all metrics of a request with these labels. Each is made when it is first used: one that was made
+    for nothing would be shown as 0."""
+
+    __slots__ = ("_ends", "_first", "_gaps", "_labels", "_metrics", "_overhead", "_seconds", "_tokens")
+
+    def __init__(self, metrics: Metrics, model: str, operation: str, dialect: str, backend: str) -> None:
+        self._metrics = metrics
+        self._labels = (model, operation, dialect, backend)
+        self._seconds = metrics._seconds.labels(model, operation)
+        self._ends: dict[tuple[int, str], Any] = {}
+        self._overhead: Any = None
+        self._first: Any = None
+        self._gaps: Any = None
+        self._tokens: dict[str, Any] = {}
+
+    def end(self, status: int, code: str, seconds: float) -> None:
+        child = self._ends.get((status, code))
+        if child is None:
+            child = self._ends[status, code] = self._metrics._requests.labels(*self._labels[:3], str(status), code)
+        child.inc()
+        self._seconds.observe(seconds)
+
+    def overhead(self, seconds: float) -> None:
+        if self._overhead is None:
+            self._overhead = self._metrics._overhead.labels(self._labels[1])
+        self._overhead.observe(seconds)
+
+    def first_token(self, seconds: float) -> None:
+        if self._first is None:
+            self._first = self._metrics._first.labels(self._labels[0], self._labels[3])
+        self._first.observe(seconds)
+
+    def gap(self, seconds: float) -> None:
+        if self._gaps is None:
+            self._gaps = self._metrics._gaps.labels(self._labels[0], self._labels[3])
+        self._gaps.observe(seconds)
+
+    def tokens(self, kind: str, count: int) -> None:
+        child = self._tokens.get(kind)
+        if child is None:
+            child = self._tokens[kind] = self._metrics._tokens.labels(self._labels[0], self._labels[3], kind)
+        child.inc(count)
+
+
 class Metrics:
     """All metrics of one gateway. Children are resolved once and held: `labels()` on the spot costs four times more."""
 
@@ -125,8 +173,13 @@ class Metrics:
             "gateway_config_last_reload_successful", "1 if the newest configuration is in force.", registry=r
         )
         self.config_info = Gauge("gateway_config_info", "The configuration in force.", ["digest"], registry=r)
-        self.body_octets = Gauge("gateway_body_octets", "Octets of request bodies held now.", registry=r)
+        self._body_octets = Gauge("gateway_body_octets", "Octets of request bodies held now.", registry=r)
         self._held: dict[tuple[Any, ...], Any] = {}
+        self._series: dict[tuple[str, str, str, str], Series] = {}
+
+    def bodies(self, held: Callable[[], int]) -> None:
+        """Where to read how many octets of bodies are held."""
+        self._body_octets.set_function(held)
 
     def _child(self, family: Any, *labels: str) -> Any:
         key = (id(family), *labels)
@@ -135,24 +188,16 @@ class Metrics:
             child = self._held[key] = family.labels(*labels)
         return child
 
-    def request(self, model: str, operation: str, dialect: str, status: int, code: str, seconds: float) -> None:
-        self._child(self._requests, model, operation, dialect, str(status), code).inc()
-        self._child(self._seconds, model, operation).observe(seconds)
+    def series(self, model: str, operation: str, dialect: str, backend: str) -> Series:
+        """What counts for one request: a single look-up."""
+        key = (model, operation, dialect, backend)
+        found = self._series.get(key)
+        if found is None:
+            found = self._series[key] = Series(self, *key)
+        return found
 
     def attempt(self, backend: str, outcome: str) -> None:
         self._child(self._attempts, backend, outcome).inc()
-
-    def tokens(self, model: str, backend: str, kind: str, count: int) -> None:
-        self._child(self._tokens, model, backend, kind).inc(count)
-
-    def first_token(self, model: str, backend: str, seconds: float) -> None:
-        self._child(self._first, model, backend).observe(seconds)
-
-    def gap(self, model: str, backend: str, seconds: float) -> None:
-        self._child(self._gaps, model, backend).observe(seconds)
-
-    def overhead(self, operation: str, seconds: float) -> None:
-        self._child(self._overhead, operation).observe(seconds)
 
     def queue(self, backend: str, seconds: float) -> None:
         self._child(self._queue, backend).observe(seconds)
@@ -163,8 +208,8 @@ class Metrics:
     def left(self, phase: str) -> None:
         self._child(self._left, phase).inc()
 
-    def part(self, modality: str, fate: str) -> None:
-        self._child(self._parts, modality, fate).inc()
+    def part(self, modality: str, fate: str, count: int = 1) -> None:
+        self._child(self._parts, modality, fate).inc(count)
 
     def privacy_refusal(self) -> None:
         self._rail.inc()
@@ -188,27 +233,90 @@ class Metrics:
         return generate_latest(self.registry)
 
 
+class _Lines:
+    """The end of the log: lines are collected, and written in one go a moment later or when they are many. Never
+    raises: when nobody reads the log any more, requests go on."""
+
+    PAUSE = 0.05
+    """Seconds that a line may wait."""
+    MOST = 64 * 1024
+    """Octets that may wait."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._held: list[bytes] = []
+        self._size = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, line: bytes) -> None:
+        self._held.append(line)
+        self._size += len(line)
+        if self._size > self.MOST:
+            self.flush()
+        elif self._timer is None:
+            try:
+                self._timer = asyncio.get_running_loop().call_later(self.PAUSE, self.flush)
+            except RuntimeError:
+                self.flush()  # no loop runs: before the start, after the end
+
+    def flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._held:
+            return
+        self._held.append(b"")
+        text = b"\n".join(self._held).decode()
+        self._held.clear()
+        self._size = 0
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):
+            return
+
+    def msg(self, message: str) -> None:
+        """An event, for structlog: behind the lines that came before it, and at once."""
+        self._held.append(message.encode("utf-8", "backslashreplace"))
+        self.flush()
+
+    debug = info = warning = error = critical = exception = msg
+
+
 class Log:
-    """Log lines as JSON objects, one a line. `request` writes the line of one finished request directly."""
+    """Log lines as JSON objects, one a line. `request` takes the line of one finished request; `events` is for
+    everything else."""
 
     def __init__(self, stream: TextIO | None = None, level: str = "info") -> None:
-        self._stream = stream or sys.stderr
-        self._encode = msgspec.json.Encoder(enc_hook=str).encode
-        self._quiet = logging.getLevelNamesMapping().get(level.upper(), 20) > logging.INFO
-        self.events: Any = structlog.wrap_logger(
-            structlog.PrintLogger(self._stream),
+        self._lines = _Lines(stream or sys.stderr)
+        self._encoder = msgspec.json.Encoder(enc_hook=str)
+        self.events: Any
+        self.set_level(level)
+
+    def set_level(self, level: str) -> None:
+        """From now on: debug, info, warning or error."""
+        number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
+        self._quiet = number > logging.INFO
+        self.events = structlog.wrap_logger(
+            self._lines,
             processors=[
                 structlog.processors.add_log_level,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
                 structlog.processors.JSONRenderer(serializer=lambda obj, **_: self._encode(obj).decode()),
             ],
-            wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping().get(level.upper(), 20)),
+            wrapper_class=structlog.make_filtering_bound_logger(number),
         )
 
-    def request(self, fields: dict[str, Any]) -> None:
-        if self._quiet:
-            return
+    def _encode(self, fields: dict[str, Any]) -> bytes:
         try:
-            self._stream.write(self._encode(fields).decode() + "\n")
-        except (OSError, ValueError):
-            return  # nobody reads the log any more: requests go on
+            return self._encoder.encode(fields)
+        except ValueError:  # half a surrogate pair, which is no text
+            return json.dumps(fields, default=str).encode()
+
+    def request(self, fields: dict[str, Any]) -> None:
+        if not self._quiet:
+            self._lines.add(self._encode(fields))
+
+    def flush(self) -> None:
+        """Writes what still waits."""
+        self._lines.flush()

@@ -50,28 +50,28 @@ class Recorder:
 
     def finish(self, r: Record, now: float, receipt: str, wall: float) -> None:
         """`now` on the loop's clock, `wall` in Unix seconds. Called exactly once for every request."""
-        m = self.metrics
-        backend = r.backend
-        m.request(r.model, r.operation, r.dialect, r.status, r.code, now - r.started)
+        series = self.metrics.series(r.model, r.operation, r.dialect, r.backend)
+        series.end(r.status, r.code, now - r.started)
         if r.sent:
-            m.overhead(r.operation, max(0.0, r.sent - r.received - r.queued))
+            series.overhead(max(0.0, r.sent - r.received - r.queued))
         if r.first:
-            m.first_token(r.model, backend, r.first - r.started)
+            series.first_token(r.first - r.started)
             if r.deltas > 1:
-                m.gap(r.model, backend, (r.last - r.first) / (r.deltas - 1))
+                series.gap((r.last - r.first) / (r.deltas - 1))
         usage = r.usage
         if usage is not None:
-            for kind, count in (
-                ("input", usage.input),
-                ("output", usage.output),
-                ("cached", usage.cached),
-                ("reasoning", usage.reasoning),
-            ):
-                if count:
-                    m.tokens(r.model, backend, kind, count)
-        for word in r.parts:
+            if usage.input:
+                series.tokens("input", usage.input)
+            if usage.output:
+                series.tokens("output", usage.output)
+            if usage.cached:
+                series.tokens("cached", usage.cached)
+            if usage.reasoning:
+                series.tokens("reasoning", usage.reasoning)
+        for word in dict.fromkeys(r.parts):
             modality, _, fate = word.partition(">")
-            m.part(modality if modality in _MODALITIES else "other", "transformed" if fate else "delivered")
+            known = modality if modality in _MODALITIES else "other"
+            self.metrics.part(known, "transformed" if fate else "delivered", r.parts.count(word))
         line: dict[str, Any] = {
             "event": "request",
             "time": round(wall, 3),
