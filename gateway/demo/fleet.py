@@ -74,6 +74,7 @@ class Fleet:
         lines = [
             "# The embedded fleet of `gateway demo`; these servers are there while it runs.",
             f"listen: {listen}",
+            "log: {level: warning}  # what the demo itself has to say stays readable",
             "backends:",
             *(f"  {s.name}: {_flow(s)}" for s in self.servers),
         ]

@@ -93,6 +93,7 @@ def test_the_configuration_is_the_designs(tmp_path: Path) -> None:
     )
     assert yaml.safe_load(Fleet(servers, (), True).config("127.0.0.1:4000")) == {
         "listen": "127.0.0.1:4000",
+        "log": {"level": "warning"},
         "backends": {
             "text": {"kind": "llamacpp", "url": "http://127.0.0.1:5001"},
             "ears": {"kind": "llamacpp", "url": "http://127.0.0.1:5002", "facts": {"fixture": True}},
