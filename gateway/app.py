@@ -9,8 +9,8 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,10 @@ from gateway.server.routes import build_routes
 from gateway.settings import ConfigErrors, NotBuilt, Settings, load, refuse_unbuilt
 
 FLUSH = 2.0
-"""Seconds that the last answers have at a stop to leave for their clients."""
+"""Seconds that the last words of dismissed requests have to leave for their clients."""
+GRACE = 5.0
+"""Seconds for which a gateway that others than this machine can reach still takes connections after a SIGTERM: it takes
+a load balancer so long to notice."""
 
 
 class PortTaken(Exception):
@@ -123,8 +126,8 @@ class Gateway:
         self.log.flush()
 
     def reload(self, settings: Settings) -> None:
-        """Puts a validated configuration in force, as one snapshot: requests under way keep the old one. Raises NotBuilt
-        or NeedsRestart, and nothing has changed."""
+        """Puts a validated configuration in force, as one snapshot: requests under way keep the old one. Raises
+        NotBuilt or NeedsRestart, and nothing has changed."""
         refuse_unbuilt(settings)
         check_fixed(self.settings, settings)
         keys = Keys(settings)
@@ -186,9 +189,24 @@ async def serve(
     """Serves until SIGTERM, SIGINT or `stop`. `config` is watched: a changed file or SIGHUP reloads it with `env`.
     `ready` is called with the base URL once the sockets listen. Raises PortTaken. Returns the exit code."""
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # a client's broken HTTP is not the operator's concern
-    sockets = [_listen(a.host, a.port) for a in settings.listen]
     gateway = Gateway(settings)
-    await gateway.start()
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(_listen(a.host, a.port)) for a in settings.listen]
+        await gateway.start()
+        try:
+            return await _serve_at(sockets, gateway, config, env, ready, _Orders(stop or asyncio.Event()))
+        finally:
+            await gateway.stop()
+
+
+async def _serve_at(
+    sockets: list[socket.socket],
+    gateway: Gateway,
+    config: Path | None,
+    env: Mapping[str, str] | None,
+    ready: Callable[[str], None] | None,
+    orders: _Orders,
+) -> int:
     server = _Server(
         uvicorn.Config(
             gateway.front,
@@ -206,33 +224,64 @@ async def serve(
             limit_concurrency=None,
         )
     )
-    stop = stop or asyncio.Event()
-    reload_now, at_once = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    handled = _signals(loop, stop, at_once, reload_now)
+    handled = _signals(loop, orders)
     tasks = [asyncio.create_task(server.serve(sockets=sockets), name="http server")]
     if config is not None:
         environment = dict(os.environ if env is None else env)
-        tasks.append(asyncio.create_task(_follow(gateway, config, environment, reload_now), name="config watch"))
+        tasks.append(asyncio.create_task(_follow(gateway, config, environment, orders.reload), name="config watch"))
     try:
         await server.wait_started(tasks[0])
-        if ready is not None:
+        if ready is not None and not tasks[0].done():
             host, port = sockets[0].getsockname()[:2]
             ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
-        waiter = asyncio.create_task(stop.wait(), name="stop")
-        await asyncio.wait([waiter, tasks[0]], return_when=asyncio.FIRST_COMPLETED)
-        waiter.cancel()
-        await _drain(gateway, server, at_once, settings.timeouts.drain)
+        await _either(None, orders.stop.wait(), asyncio.wait([tasks[0]]))
+        if tasks[0].done():
+            return _broken(gateway, tasks[0])
+        exposed = any(not a.loopback for a in gateway.settings.listen)
+        await _drain(gateway, server, orders, GRACE if exposed and orders.gently else 0.0)
     finally:
         for sig in handled:
             loop.remove_signal_handler(sig)
         for task in tasks[1:]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await gateway.stop()
-        for sock in sockets:
-            sock.close()
     return 0
+
+
+def _broken(gateway: Gateway, serving: asyncio.Task[Any]) -> int:
+    """The HTTP server ended although nobody asked it to. Returns the exit code."""
+    error = serving.exception()
+    why = "without an error" if error is None else f"{type(error).__name__}: {error}"
+    gateway.log.events.critical("the http server ended", error=why)
+    return 1
+
+
+@dataclass(slots=True)
+class _Orders:
+    """What signals ask for. `gently` = by SIGTERM, as a supervisor stops a process that others still send to."""
+
+    stop: asyncio.Event
+    at_once: asyncio.Event = field(default_factory=asyncio.Event)
+    reload: asyncio.Event = field(default_factory=asyncio.Event)
+    gently: bool = False
+
+    def on_stop(self, gently: bool) -> None:
+        if self.stop.is_set():
+            self.at_once.set()
+        else:
+            self.gently = gently
+            self.stop.set()
+
+
+async def _either(seconds: float | None, *waits: Coroutine[Any, Any, Any]) -> None:
+    """Returns when one of them is done, or after so many seconds."""
+    tasks = [asyncio.create_task(wait, name="stop") for wait in waits]
+    try:
+        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 class _Server(uvicorn.Server):
@@ -252,14 +301,18 @@ class _Server(uvicorn.Server):
         await asyncio.wait([up, serving], return_when=asyncio.FIRST_COMPLETED)
         up.cancel()
 
-    async def flush(self, seconds: float) -> None:
-        """Waits until the last answers have left for their clients, at most so long; then closes what is still open."""
-        connections = self.server_state.connections
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while connections:  # noqa: ASYNC110  # uvicorn keeps no event for it
-                    await asyncio.sleep(0.05)
-        for connection in list(connections):
+    async def flush(self) -> None:
+        """Returns when the last answers have left for their clients, and the connections are closed or had FLUSH
+        seconds for that."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + FLUSH
+        open_ones = self.server_state.connections
+        while open_ones and (loop.time() < end or any(map(_unsent, open_ones))):  # noqa: ASYNC110  # no event for it
+            await asyncio.sleep(0.05)
+
+    def abort(self) -> None:
+        """Closes what is still open."""
+        for connection in list(self.server_state.connections):
             if isinstance(connection, Connection):
                 connection.abort()
 
@@ -268,31 +321,42 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _drain(gateway: Gateway, server: _Server, at_once: asyncio.Event, limit: float) -> None:
-    """No new connections; what runs may finish within `limit` seconds, or until a second signal. The rest is told that
-    the gateway stops."""
+def _unsent(connection: Any) -> int:
+    """Octets that wait for a client to take them."""
+    return int(connection.transport.get_write_buffer_size())
+
+
+async def _drain(gateway: Gateway, server: _Server, orders: _Orders, grace: float) -> None:
+    """What runs may finish within `timeouts.drain`, or until a second signal; the rest is told that the gateway stops.
+    For `grace` seconds before that, new connections are still served, while /readyz tells those who send them that
+    they should go elsewhere."""
     front = gateway.front
+    loop = asyncio.get_running_loop()
+    limit = gateway.settings.timeouts.drain
+    end = loop.time() + limit
     front.draining = True
-    server.should_exit = True
+    if grace:
+        await _either(min(grace, limit), orders.at_once.wait())
+    front.closed = server.should_exit = True
     if front.active:
-        hurry = asyncio.create_task(at_once.wait(), name="second signal")
-        finished = asyncio.create_task(asyncio.wait(list(front.active)), name="drain")
-        await asyncio.wait([hurry, finished], timeout=limit, return_when=asyncio.FIRST_COMPLETED)
-        hurry.cancel()
-        finished.cancel()
+        await _either(end - loop.time(), orders.at_once.wait(), asyncio.wait(list(front.active)))
+    if front.active:
         await front.dismiss()
-    await server.flush(FLUSH)
+        await _either(FLUSH, server.flush())
+    else:
+        await _either(end - loop.time(), orders.at_once.wait(), server.flush())
+    server.abort()
     server.force_exit = True
 
 
-def _signals(
-    loop: asyncio.AbstractEventLoop, stop: asyncio.Event, at_once: asyncio.Event, reload_now: asyncio.Event
-) -> list[signal.Signals]:
-    def stop_signal() -> None:
-        (at_once if stop.is_set() else stop).set()
-
+def _signals(loop: asyncio.AbstractEventLoop, orders: _Orders) -> list[signal.Signals]:
+    acts: dict[signal.Signals, Callable[[], None]] = {
+        signal.SIGTERM: lambda: orders.on_stop(gently=True),
+        signal.SIGINT: lambda: orders.on_stop(gently=False),
+        signal.SIGHUP: orders.reload.set,
+    }
     handled = []
-    for sig, act in ((signal.SIGTERM, stop_signal), (signal.SIGINT, stop_signal), (signal.SIGHUP, reload_now.set)):
+    for sig, act in acts.items():
         with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):  # not in the main thread
             loop.add_signal_handler(sig, act)
             handled.append(sig)

@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 
 from gateway import __version__
-from gateway.settings import ConfigErrors, Settings, defaults, load
+from gateway.settings import ConfigErrors, NotBuilt, Settings, defaults, load, refuse_unbuilt
 
 SEARCH = ("gateway.yaml", "config/local.yaml")
 """Where a configuration is looked for when none is named."""
@@ -34,6 +34,9 @@ def run(argv: Sequence[str]) -> int:
         code: int = parsed.run(parsed)
     except ConfigErrors as e:
         print(e, file=sys.stderr)
+        return 2
+    except NotBuilt as e:
+        print(f"gateway: {e}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -94,7 +97,7 @@ def _config(args: argparse.Namespace) -> tuple[Settings, Path | None]:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    from gateway.app import NotBuilt, PortTaken, serve
+    from gateway.app import PortTaken, serve
 
     if args.port is not None:
         os.environ["PORT"] = str(args.port)
@@ -111,9 +114,6 @@ def _serve(args: argparse.Namespace) -> int:
 
     try:
         return _run(serve(settings, config=path, ready=ready))
-    except NotBuilt as e:
-        print(f"gateway: {e}", file=sys.stderr)
-        return 2
     except PortTaken as e:
         print(f"gateway: {e}; set another one with PORT= or `listen:`", file=sys.stderr)
         return 2
@@ -130,10 +130,10 @@ def _run(main: Any) -> int:
 def _check(args: argparse.Namespace) -> int:
     try:
         settings, path = _config(args)
-    except ConfigErrors as e:
+        refuse_unbuilt(settings)
+    except (ConfigErrors, NotBuilt) as e:
         if args.json:
-            problems = [{"path": p.path, "line": p.line, "message": p.message} for p in e.problems]
-            print(json.dumps({"ok": False, "problems": problems}, indent=2))
+            print(json.dumps({"ok": False, "problems": _problems(e)}, indent=2))
             return 2
         raise
     if args.json:
@@ -143,6 +143,12 @@ def _check(args: argparse.Namespace) -> int:
         models = ", ".join(settings.models) or "none (every discovered model is served under its own name)"
         print(f"{path or 'no file: the defaults'}: ok\n  backends: {backends}\n  models: {models}")
     return 0
+
+
+def _problems(error: ConfigErrors | NotBuilt) -> list[dict[str, Any]]:
+    if isinstance(error, NotBuilt):
+        return [{"path": name, "line": None, "message": "this version does not do it"} for name in error.names]
+    return [{"path": p.path, "line": p.line, "message": p.message} for p in error.problems]
 
 
 def _explain(args: argparse.Namespace) -> int:

@@ -9,15 +9,16 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.conftest import Upstreams
 from tests.faults import answers
 from tests.faults.process import process
-from tests.faults.rawclient import RawClient, Response, get, json_request
-from tests.faults.running import CHAT, ask, config
-from tests.faults.steps import Events, Finish, Gate, Hang, Head
+from tests.faults.rawclient import RawClient, Response, get, json_request, post
+from tests.faults.running import CHAT, PUBLIC, Metrics, ask, config
+from tests.faults.steps import Events, Finish, Gate, Hang, Head, Json
 from tests.faults.wire import Wire
 
 LONG = {"first_byte": 30, "first_byte_unknown": 30, "idle": 30}
@@ -179,16 +180,123 @@ async def test_O3_O4_O6_reload(upstreams: Upstreams, file: Path):
         assert len(one.probes) <= probes, "nobody asks a server that is no longer configured"
 
 
+def exposed(settings: dict[str, Any], env: str = "KEY") -> dict[str, Any]:
+    """The same, reachable from other machines, so with a key."""
+    return {**settings, "listen": "0.0.0.0:0", "auth": {"api_key_env": env}}
+
+
+async def test_a_reload_can_not_change_what_is_fixed_at_the_start(upstreams: Upstreams, file: Path):
+    """`auth: none` is judged for the address in the file: the open socket stays what it was opened as."""
+    [wire] = await upstreams()
+    settings = config(wire, timeouts=LONG)
+    async with process(file, exposed(settings), env={"KEY": "the-right-key"}) as gateway:
+        url = gateway.url.replace("0.0.0.0", "127.0.0.1")
+        assert (await post(url, CHAT, ask())).status == 401
+        gateway.write({**settings, "listen": "127.0.0.1:0", "auth": "none"})
+        rejected = await gateway.until_logged("reload rejected")
+        assert rejected["problems"] == ["listen changed: that needs a restart"]
+        assert (await post(url, CHAT, ask())).status == 401
+        metrics = Metrics.read((await get(url, "/metrics")).body.decode())
+        assert metrics.sum("gateway_config_last_reload_successful") == 0
+        assert metrics.sum("gateway_config_reloads_total", result="rejected") == 1
+
+
+async def test_a_reload_changes_the_level_of_the_log_and_the_time_of_a_drain(upstreams: Upstreams, file: Path):
+    [wire] = await upstreams()
+    async with (
+        process(file, config(wire, timeouts={**LONG, "drain": 60})) as gateway,
+        begun(wire, gateway.url, asyncio.Event()),
+    ):
+        gateway.write(config(wire, timeouts={**LONG, "drain": 0.3}, log={"level": "error"}))
+        end = time.monotonic() + 5
+        while (await gateway.metrics()).sum("gateway_config_reloads_total", result="applied") < 1:
+            assert time.monotonic() < end
+            await asyncio.sleep(0.05)
+        assert (await gateway.chat(model="no-such")).status == 404
+        gateway.send(signal.SIGTERM)
+        assert await gateway.ended(5) == 0
+        assert not [line for line in gateway.lines if "no-such" in line or '"reloaded"' in line or "404" in line]
+
+
+async def test_a_stop_of_an_exposed_gateway_still_serves_for_a_moment(upstreams: Upstreams, file: Path):
+    """A load balancer sees 503 at /readyz before the port is closed: nobody's connection is refused meanwhile."""
+    [wire] = await upstreams()
+    env = {"KEY": "the-right-key"}
+    key = {"Authorization": "Bearer the-right-key"}
+    async with process(file, exposed(config(wire, timeouts={**LONG, "drain": 1.0})), env=env) as gateway:
+        url = gateway.url.replace("0.0.0.0", "127.0.0.1")
+        assert (await get(url, "/readyz")).status == 200
+        start = time.monotonic()
+        gateway.send(signal.SIGTERM)
+        while (ready := await get(url, "/readyz")).status == 200:
+            await asyncio.sleep(0.01)
+        assert (ready.status, ready.header("connection"), ready.json()["status"]) == (503, "close", "draining")
+        got = await post(url, CHAT, ask(), key)
+        assert (got.status, got.text, got.header("connection")) == (200, answers.TEXT, "close")
+        assert await gateway.ended(5) == 0
+        assert 0.9 < time.monotonic() - start < 4.0
+
+
+@pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])
+async def test_nobody_waits_where_no_load_balancer_is(sig: signal.Signals, upstreams: Upstreams, file: Path):
+    [wire] = await upstreams()
+    settings = config(wire, timeouts=LONG)
+    settings = exposed(settings) if sig == signal.SIGINT else settings
+    async with process(file, settings, env={"KEY": "the-right-key"}) as gateway:
+        start = time.monotonic()
+        gateway.send(sig)
+        assert await gateway.ended(10) == 0
+        assert time.monotonic() - start < 3.0
+
+
+async def test_a_stop_does_not_cut_what_a_slow_client_still_reads(upstreams: Upstreams, file: Path):
+    [wire] = await upstreams()
+    text = "x" * 6_000_000
+    wire.answer(Json(answers.chat(text)))
+    async with (
+        process(file, config(wire, timeouts=LONG)) as gateway,
+        RawClient(gateway.url, 4096) as client,
+    ):
+        await client.send(json_request(CHAT, ask()))
+        response = await client.read_head()
+        end = time.monotonic() + 5
+        while not (await gateway.metrics()).sum("gateway_requests_total"):
+            assert time.monotonic() < end
+            await asyncio.sleep(0.02)
+        gateway.send(signal.SIGTERM)
+        await asyncio.sleep(2.5)  # longer than the last words may take
+        assert gateway.child.returncode is None
+        async for piece in client.pieces(response):
+            response.body += piece
+        assert response.clean and response.text == text
+        assert await gateway.ended(5) == 0
+
+
 async def test_O10_O19_a_deaf_log_and_a_proxy_in_the_environment_change_nothing(upstreams: Upstreams, file: Path):
     [wire] = await upstreams()
     dead = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "ALL_PROXY"), "http://127.0.0.1:9")
-    async with process(file, config(wire), env=dead) as gateway:
+    async with process(file, config(wire, timeouts={"liveness": 0.3}), env=dead) as gateway:
         assert (await gateway.chat()).text == answers.TEXT
         transport = gateway.child._transport.get_pipe_transport(2)  # type: ignore[attr-defined]
         transport.close()  # nobody reads the log any more
         for _ in range(50):
             assert (await gateway.chat()).status == 200
         assert (await get(gateway.url, "/healthz")).status == 200
+        # a server that dies and comes back, and a reload, are things to log
+        await wire.stop()
+        end = time.monotonic() + 5
+        while not (await gateway.metrics()).sum("gateway_target_state", state="down"):
+            assert time.monotonic() < end
+            await asyncio.sleep(0.05)
+        await wire.start()
+        while (await gateway.chat()).status != 200:
+            assert time.monotonic() < end + 5
+            await asyncio.sleep(0.05)
+        for name in (PUBLIC, "error"):
+            gateway.write(config(wire, unknown_model=name))
+            while ((await gateway.chat(model="zz")).status == 200) != (name == PUBLIC):
+                assert time.monotonic() < end + 12
+                await asyncio.sleep(0.1)
 
 
 async def test_readiness_follows_the_fleet(upstreams: Upstreams, file: Path):

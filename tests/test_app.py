@@ -1,0 +1,82 @@
+"""The life of a serving process, where only a part that fails shows it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from gateway.app import Gateway, NeedsRestart, _follow, _Server, check_fixed, serve
+from gateway.engine.fleet import Fleet
+from gateway.settings import NotBuilt, Settings, parse
+
+TEXT = "listen: 127.0.0.1:0\n"
+
+
+@pytest.mark.parametrize("where", ["startup", "main_loop"])
+async def test_a_server_that_breaks_is_no_success(where: str, monkeypatch: pytest.MonkeyPatch, capsys: Any):
+    """The exit code is not 0, and nobody is told that it listens when it does not."""
+    said: list[str] = []
+
+    async def broken(*_: Any, **__: Any) -> None:
+        async with asyncio.timeout(5):
+            while where == "main_loop" and not said:
+                await asyncio.sleep(0)
+        raise RuntimeError("no more file descriptors")
+
+    monkeypatch.setattr(_Server, where, broken)
+    assert await serve(parse(TEXT, {}), ready=said.append) == 1
+    assert bool(said) == (where == "main_loop")
+    assert "the http server ended" in capsys.readouterr().err
+
+
+def test_what_needs_a_restart_is_named():
+    old = Settings()
+    check_fixed(old, parse("log: {level: error}\ntimeouts: {drain: 1}\nlisten: '127.0.0.1:4000'", {}))
+    with pytest.raises(NeedsRestart) as caught:
+        check_fixed(old, parse("listen: 127.0.0.1:4002\nlog: {format: text}\nadmin: {listen: '127.0.0.1:4001'}", {}))
+    assert caught.value.names == ["listen", "admin", "log.format"]
+    two = parse("listen: ['127.0.0.1:1', '127.0.0.1:2']", {})
+    check_fixed(two, parse("listen: ['127.0.0.1:2', '127.0.0.1:1']", {}))
+
+
+async def test_a_reload_that_is_refused_changes_nothing():
+    gateway = Gateway(parse(TEXT + "backends: {a: {kind: vllm, url: 'http://127.0.0.1:9'}}", {}))
+    await gateway.start()
+    before = gateway.settings, gateway.keys, gateway.fleet.servers["a"]
+    for text in (TEXT + "repair: off", "listen: 127.0.0.1:1"):
+        with pytest.raises((NotBuilt, NeedsRestart)):
+            gateway.reload(parse(text, {}))
+    assert before == (gateway.settings, gateway.keys, gateway.fleet.servers["a"])
+    await gateway.stop()
+
+
+async def test_a_bug_in_a_reload_is_not_the_end_of_reloads(tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any):
+    file = tmp_path / "gateway.yaml"
+    file.write_text(TEXT)
+    gateway = Gateway(parse(TEXT, {}))
+    await gateway.start()
+    now, applied = asyncio.Event(), asyncio.Event()
+    calls = []
+    apply = Fleet.apply
+
+    def twice(self: Fleet, settings: Settings) -> None:
+        calls.append(settings)
+        if len(calls) == 1:
+            raise RuntimeError("a bug")
+        apply(self, settings)
+        applied.set()
+
+    monkeypatch.setattr(Fleet, "apply", twice)
+    task = asyncio.create_task(_follow(gateway, file, {}, now))
+    now.set()
+    async with asyncio.timeout(5):
+        while not calls:
+            await asyncio.sleep(0)
+        now.set()
+        await applied.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await gateway.stop()
+    assert "an internal error (RuntimeError)" in capsys.readouterr().err

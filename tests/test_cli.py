@@ -1,0 +1,53 @@
+"""The command line says what serving would say, with its exit code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gateway.cli import run
+
+BACKEND = "backends: {a: {kind: vllm, url: 'http://127.0.0.1:9'}}\n"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "gateway.yaml"
+
+
+@pytest.mark.parametrize("command", ["check", "serve", "explain"])
+def test_what_is_not_built_is_said_alike(command: str, file: Path, capsys: pytest.CaptureFixture[str]):
+    file.write_text(BACKEND + "repair: off\nlimits: {connections: 1}\n")
+    body = file.with_name("body.json")
+    body.write_text('{"model": "auto", "messages": []}')
+    args = [command, *([str(body)] if command == "explain" else []), "-c", str(file)]
+    assert run(args) == 2
+    out = capsys.readouterr()
+    assert out.out == ""
+    assert (
+        out.err == "gateway: this version does not do: repair, limits.connections; take it out of the configuration\n"
+    )
+
+
+def test_and_as_json(file: Path, capsys: pytest.CaptureFixture[str]):
+    file.write_text(BACKEND + "repair: off\n")
+    assert run(["check", "--json", "-c", str(file)]) == 2
+    assert json.loads(capsys.readouterr().out) == {
+        "ok": False,
+        "problems": [{"path": "repair", "line": None, "message": "this version does not do it"}],
+    }
+
+
+def test_what_is_wrong_has_its_line(file: Path, capsys: pytest.CaptureFixture[str]):
+    file.write_text(BACKEND + "timeouts: {queue: 1h}\n")
+    assert run(["check", "--json", "-c", str(file)]) == 2
+    [problem] = json.loads(capsys.readouterr().out)["problems"]
+    assert (problem["path"], problem["line"]) == ("timeouts.queue", 2)
+
+
+def test_what_is_fine(file: Path, capsys: pytest.CaptureFixture[str]):
+    file.write_text(BACKEND)
+    assert run(["check", "-c", str(file)]) == 0
+    assert "ok" in capsys.readouterr().out
