@@ -161,7 +161,10 @@ class Backend(OpenAIWire):
         found = cards(listed)
         if not found:
             return trouble(listed)
-        props = json_of((yield Call("GET", "/props")))
+        told = yield Call("GET", "/props")
+        if told.status == 503:
+            return trouble(told)  # while it loads it lists its model already
+        props = json_of(told)
         if not isinstance(props, dict):
             return Discovery("ready", [_model(c, {}) for c in found], detail="it has no /props: its facts are guesses")
         version = str(props.get("build_info") or "")

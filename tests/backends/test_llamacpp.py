@@ -290,6 +290,12 @@ def test_probe_of_something_else(first: Reply, state: str) -> None:
     assert found.detail
 
 
+def test_a_server_that_lists_its_model_while_it_loads_is_loading() -> None:
+    body = b'{"error":{"message":"Loading model","type":"unavailable_error","code":503}}'
+    found = probe("models", Reply(503, body=body))
+    assert (found.state, found.models, found.detail) == ("loading", [], "Loading model")
+
+
 def test_probe_without_props() -> None:
     found = probe("models", Reply(404))
     assert (found.state, found.models[0].facts.image, found.models[0].facts.tools) == ("ready", True, None)
