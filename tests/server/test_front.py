@@ -24,6 +24,7 @@ from tests.conftest import GatewayFor, Upstreams
 from tests.faults import rawclient
 from tests.faults.rawclient import request_bytes
 from tests.faults.running import CHAT, KEY, PUBLIC, Running, ask, config
+from tests.faults.steps import Body, Head, Repeat, event_bytes
 
 JSON = {"Content-Type": "application/json"}
 GIVEN = {**JSON, "Authorization": f"Bearer {KEY}"}
@@ -301,3 +302,17 @@ async def test_a_model_that_is_called_anything_breaks_no_head(upstreams: Upstrea
         got = await gateway.chat(stream=stream)
         assert got.status == 200
         assert got.header("x-gateway-target") == "one/bad%0Aname: gr%C3%B6%C3%9Fe"
+
+
+async def test_the_connection_of_a_client_that_stops_reading_is_reset(upstreams: Upstreams, gateway_for: GatewayFor):
+    [wire] = await upstreams()
+    wire.answer(Head(), Repeat([Body(event_bytes("x" * 4000))], 0))
+    gateway = await gateway_for(config(wire, timeouts={"idle": 0.5, "send_stall": 0.5}))
+    async with gateway.client(ask(stream=True), window=4096) as client:
+        response = await client.read_head()
+        await gateway.settled(5.0)
+        got = 0
+        async for piece in client.pieces(response):
+            got += len(piece)
+        assert not response.clean and got < 1_000_000, "what was not sent is not offered any more"
+    assert [x["code"] for x in gateway.log_lines if "status" in x] == ["client_stalled"]
