@@ -276,10 +276,14 @@ async def test_a_stop_does_not_wait_for_clients_that_do_not_read():
         async def endless(_scope: Any, _headers: Any, receive: Any, outlet: Any, *_: Any) -> None:
             outlet.watch(receive)
             await outlet.begin([], "text/event-stream")
-            while True:
-                if outlet._connection.flow.write_paused:
-                    stuck.set()
-                await outlet.write(b"x" * 65536)
+            try:
+                while True:
+                    if outlet._connection.flow.write_paused:
+                        stuck.set()
+                    await outlet.write(b"x" * 65536)
+            except asyncio.CancelledError:
+                await outlet.write(b"last words")  # as the engine does
+                raise
 
         gateway.front._endpoints[CHAT].serve = endless
         async with rawclient.RawClient(url, 4096) as client:
