@@ -44,16 +44,15 @@ class Relay:
     def start(self, job: Job) -> None:
         """Arms the life signs of a stream: a timer per request, not per read."""
         if job.streamed:
-            job.encoder = job.codec.encoder(job.request, job.model)
             job.timer = asyncio.get_running_loop().call_later(self._life_sign, self._show_life, job)
 
     def _show_life(self, job: Job) -> None:
         job.signs = asyncio.create_task(self._signs(job), name="life signs")
 
     async def _signs(self, job: Job) -> None:
-        assert job.encoder is not None
         try:
             while not job.content:
+                job.encoder = job.encoder or job.codec.encoder(job.request, job.model)
                 if not job.outlet.committed:
                     job.shown = job.headers
                     await job.outlet.begin(job.headers, job.encoder.media_type)

@@ -23,12 +23,24 @@ class AsgiOutlet:
     """`committed` = a status line is out. `done` = the answer is complete. `gone` = the client left before it was, or
     can't be told anything any more; what is sent then raises ClientGone."""
 
-    __slots__ = ("_common", "_connection", "_send", "_watcher", "committed", "dismissal", "done", "gone", "left_at")
+    __slots__ = (
+        "_common",
+        "_connection",
+        "_send",
+        "_task",
+        "_watcher",
+        "committed",
+        "dismissal",
+        "done",
+        "gone",
+        "left_at",
+    )
 
     def __init__(self, send: Send, common: list[Header], connection: Connection | None = None) -> None:
         self._send = send
         self._common = common
         self._connection = connection
+        self._task: asyncio.Task[Any] | None = None
         self._watcher: asyncio.Task[None] | None = None
         self.committed = False
         self.done = False
@@ -41,19 +53,28 @@ class AsgiOutlet:
         """From now on, a client that leaves cancels the calling task."""
         task = asyncio.current_task()
         assert task is not None
-        self._watcher = asyncio.create_task(self._wait_for_leave(receive, task), name="client watch")
+        self._task = task
+        if self._connection is not None:
+            self._connection.on_leave = self._left
+            return
+        self._watcher = asyncio.create_task(self._wait_for_leave(receive), name="client watch")
 
-    async def _wait_for_leave(self, receive: Receive, task: asyncio.Task[Any]) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                if not self.done:
-                    self.gone = True
-                    self.left_at = asyncio.get_running_loop().time()
-                    task.cancel()
-                return
+    async def _wait_for_leave(self, receive: Receive) -> None:
+        """For servers whose connection can't be asked."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._left()
+
+    def _left(self) -> None:
+        if self.done or self.gone or self._task is None:
+            return
+        self.gone = True
+        self.left_at = asyncio.get_running_loop().time()
+        self._task.cancel()
 
     def unwatch(self) -> None:
+        if self._connection is not None:
+            self._connection.on_leave = None
         if self._watcher is not None:
             self._watcher.cancel()
             self._watcher = None
