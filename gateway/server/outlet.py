@@ -73,7 +73,7 @@ class AsgiOutlet:
         self._task.cancel()
 
     def unwatch(self) -> None:
-        if self._connection is not None:
+        if self._connection is not None and self._connection.on_leave == self._left:  # else the next request's by now
             self._connection.on_leave = None
         if self._watcher is not None:
             self._watcher.cancel()

@@ -98,11 +98,14 @@ class Connection(HttpToolsProtocol):
             self._timer.cancel()
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
+        self._tell_leave()
+        if self.scope is not None:
+            self.scope.pop("gateway.connection", None)  # type: ignore[typeddict-item]  # else a reference cycle
+
+    def _tell_leave(self) -> None:
         told, self.on_leave = self.on_leave, None
         if told is not None:
             told()
-        if self.scope is not None:
-            self.scope.pop("gateway.connection", None)  # type: ignore[typeddict-item]  # else a reference cycle
 
     def data_received(self, data: bytes) -> None:
         if self._discard is not None:
@@ -194,6 +197,7 @@ class Connection(HttpToolsProtocol):
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True  # whoever waits for its body waits in vain
             cycle.message_event.set()
+            self._tell_leave()
             if cycle.response_started:
                 self.abort()
                 return

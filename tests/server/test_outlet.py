@@ -98,3 +98,32 @@ async def test_a_client_that_leaves_cancels_the_task_before_the_end_and_not_afte
         [result] = await asyncio.gather(task, return_exceptions=True)
         assert (result == "served") is finished
         assert way.outlet.gone is not finished
+
+
+class Line:
+    """What an outlet asks of a connection that several requests use one after the other."""
+
+    on_leave: Any = None
+
+    def abort(self) -> None: ...
+
+
+async def test_the_end_of_a_request_does_not_end_the_watch_of_the_next_one():
+    """The next request may come while the engine still reads the end of the last one's reply."""
+    line = Line()
+    first, second = (AsgiOutlet(Way().send, COMMON, line) for _ in range(2))  # type: ignore[arg-type]
+    first.watch(None)  # type: ignore[arg-type]
+    await first.whole(200, [], b"{}")
+
+    async def next_one() -> None:
+        second.watch(None)  # type: ignore[arg-type]
+        await asyncio.sleep(60)
+
+    task = asyncio.create_task(next_one())
+    await asyncio.sleep(0)
+    first.unwatch()
+    line.on_leave()
+    await asyncio.wait([task], timeout=1)
+    assert task.cancelled() and second.gone and not first.gone
+    second.unwatch()
+    assert line.on_leave is None

@@ -304,6 +304,20 @@ async def test_C16_a_body_that_breaks_ends_its_request():
     assert client.said()[0] == 400
 
 
+async def test_C16_garbage_behind_a_request_is_a_client_that_left():
+    left = []
+
+    async def app(scope: Any, _receive: Any, _send: Any) -> None:
+        scope["gateway.connection"].on_leave = lambda: left.append(True)
+        client.send(b"\x00 garbage\r\n\r\n")
+
+    client = Client(app)
+    client.send(HEAD % 2 + b"{}")
+    await client.run()
+    client.connection.connection_lost(None)
+    assert left == [True] and client.said()[0] == 400
+
+
 async def test_C16_nothing_is_written_into_an_answer_that_has_begun():
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
