@@ -123,6 +123,7 @@ class Gateway:
         await self.prober.close()
         await self.sweep.stop()
         await self.upstream.close()
+        self.recorder.flush()
         self.log.flush()
 
     def reload(self, settings: Settings) -> None:

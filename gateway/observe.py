@@ -175,6 +175,8 @@ class Metrics:
         self.config_info = Gauge("gateway_config_info", "The configuration in force.", ["digest"], registry=r)
         self._body_octets = Gauge("gateway_body_octets", "Octets of request bodies held now.", registry=r)
         self._held: dict[tuple[Any, ...], Any] = {}
+        self.before_render: Callable[[], None] = lambda: None
+        """Brings in what waits to be counted."""
         self._series: dict[tuple[str, str, str, str], Series] = {}
 
     def bodies(self, held: Callable[[], int]) -> None:
@@ -230,6 +232,7 @@ class Metrics:
         self.config_ok.set(1)
 
     def render(self) -> bytes:
+        self.before_render()
         return generate_latest(self.registry)
 
 

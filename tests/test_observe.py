@@ -123,7 +123,7 @@ def samples(metrics: Metrics) -> dict[str, float]:
 
 
 def finished(recorder: Recorder, **fields: Any) -> None:
-    recorder.finish(Record("id", "openai", "chat", 10.0, **fields), 12.0, "", 0.0)
+    recorder.finish(Record("id", "openai", "chat", 10.0, **fields), 12.0, 0.0)
 
 
 def test_what_counts_of_a_request():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.canonical.events import Usage
 from gateway.canonical.facts import Target
+from gateway.engine.receipt import fold_receipt
 from gateway.observe import Log, Metrics
 
 
@@ -42,14 +44,42 @@ class Record:
 
 
 class Recorder:
-    """Writes finished requests to the log and the metrics."""
+    """Writes finished requests to the log and the metrics: some at a time, a moment later. The same code run for
+    many requests in a row costs half of what it costs cold, between the answers."""
+
+    PAUSE = 0.05
+    """Seconds that a finished request may wait. A scrape does not wait."""
+    MOST = 256
 
     def __init__(self, metrics: Metrics, log: Log) -> None:
         self.metrics = metrics
         self.log = log
+        self._finished: list[tuple[Record, float, float]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        metrics.before_render = self.flush
 
-    def finish(self, r: Record, now: float, receipt: str, wall: float) -> None:
-        """`now` on the loop's clock, `wall` in Unix seconds. Called exactly once for every request."""
+    def finish(self, r: Record, now: float, wall: float) -> None:
+        """`now` on the loop's clock, `wall` in Unix seconds. Called exactly once for every request, which is not
+        changed afterwards."""
+        self._finished.append((r, now, wall))
+        if len(self._finished) >= self.MOST:
+            self.flush()
+        elif self._timer is None:
+            try:
+                self._timer = asyncio.get_running_loop().call_later(self.PAUSE, self.flush)
+            except RuntimeError:
+                self.flush()  # no loop runs: before the start, after the end
+
+    def flush(self) -> None:
+        """Writes all that wait."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        finished, self._finished = self._finished, []
+        for r, now, wall in finished:
+            self._write(r, now, wall)
+
+    def _write(self, r: Record, now: float, wall: float) -> None:
         series = self.metrics.series(r.model, r.operation, r.dialect, r.backend)
         series.end(r.status, r.code, now - r.started)
         if r.sent:
@@ -85,7 +115,7 @@ class Recorder:
             "seconds": round(now - r.started, 4),
             "target": r.target.label if r.target is not None else None,
             "attempts": r.attempts,
-            "parts": receipt,
+            "parts": fold_receipt(r.parts, None) if r.parts else "",
         }
         if r.dropped:
             line["dropped"] = r.dropped

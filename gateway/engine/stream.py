@@ -116,10 +116,11 @@ class StreamedReply:
         fault."""
         record = self._job.record
         done = content = moved = False
+        deltas = 0
         for e in events:
             kind = type(e)
             if kind is PartDelta:
-                record.deltas += 1
+                deltas += 1
             elif kind is PartStart or kind is ChoiceEnd:
                 content = True
             elif isinstance(e, Usage):
@@ -139,6 +140,7 @@ class StreamedReply:
             self._d.breaker.alive(now)
             self._d.note_rest()
         record.last = now
+        record.deltas += deltas
         if record.first:
             self._watch.expires = now + self._limits.idle
         elif moved or not self._job.progress[1]:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from gateway.engine.receipt import fold_receipt
 from gateway.engine.record import Record, Recorder
 from gateway.errors import ClientGone, GatewayError, MethodNotAllowed, Overloaded, ShuttingDown
 from gateway.server.answer import CLOSE, HARDENING, Header, error_answer, internal
@@ -147,8 +146,7 @@ class Front:
         finally:
             del self.active[task]
             outlet.unwatch()
-            receipt = fold_receipt(record.parts, None) if record.parts else ""
-            self._recorder.finish(record, loop.time(), receipt, time.time())
+            self._recorder.finish(record, loop.time(), time.time())
 
 
 async def say(outlet: AsgiOutlet, error: GatewayError, headers: list[Header] | None = None) -> None:

@@ -85,16 +85,23 @@ class ChatEncoder:
 
     def encode(self, events: list[Event]) -> bytes:
         out: list[bytes] = []
+        tail = self._text_tail
+        choice = number = -1  # of the last delta, whose `head` the next one most often shares
+        head: bytes | None = None
         for e in events:
             if type(e) is PartDelta:
-                part = self._parts.get((e.choice, e.part))
-                head = self._texts.get(e.choice) if part is not None and part.kind == "text" else None
+                if e.part != number or e.choice != choice:
+                    choice, number = e.choice, e.part
+                    part = self._parts.get((choice, number))
+                    head = self._texts.get(choice) if part is not None and part.kind == "text" else None
                 if head is not None and e.text and not (e.extra or e.annotations or e.logprobs or self._held):
-                    out.append(head + _encode(e.text) + self._text_tail)
+                    out.append(head + _encode(e.text) + tail)
                 else:
-                    self._delta(e, part, out)
+                    self._delta(e, self._parts.get((choice, number)), out)
+                    choice = -1  # what it began may have a head now
             else:
                 self._other(e, out)
+                choice = -1
         return out[0] if len(out) == 1 else b"".join(out)
 
     def life_sign(self, done: int, total: int) -> bytes:
