@@ -20,5 +20,4 @@ class Context:
     started: float
     deadline: float
     priority: int = 0
-    affinity: str = ""
     options: Options = field(default_factory=Options)
