@@ -77,7 +77,10 @@ class PartRefused(BadRequest):
 
 
 class ContextTooLong(BadRequest):
+    """The prompt is too long for this target; another may have more room."""
+
     code = "context_length_exceeded"
+    failover: ClassVar[Failover] = "next"
 
 
 class NoTargetFits(BadRequest):

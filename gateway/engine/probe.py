@@ -84,7 +84,9 @@ class Prober:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                if loop.time() >= server.next_facts:
+                # a server with the wrong model is looked at in full: nothing else tells that it has the right one again
+                wrong = any(d.candidate.state == "mismatch" for d in server.deployments.values())
+                if wrong or loop.time() >= server.next_facts:
                     await self.look(server)
                 else:
                     await self._check(server)

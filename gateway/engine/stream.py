@@ -28,6 +28,7 @@ from gateway.engine.job import Job
 from gateway.engine.upstream import Exchange
 from gateway.errors import BadResponse, GatewayError, Truncated, UpstreamError
 from gateway.filters import Filter, finish, run
+from gateway.filters.hide_thinking import HideThinking
 from gateway.filters.tool_calls import ToolCalls
 
 REFUSAL_LIMIT = 64 * 1024
@@ -48,9 +49,14 @@ class Limits:
 
 def filters_for(request: Request) -> list[Filter]:
     """The filters that an answer to this request goes through, in order."""
-    if isinstance(request, Chat) and request.tools:
-        return [ToolCalls()]
-    return []
+    if not isinstance(request, Chat):
+        return []
+    filters: list[Filter] = []
+    if not request.thinking.include:
+        filters.append(HideThinking())
+    if request.tools:
+        filters.append(ToolCalls())
+    return filters
 
 
 class StreamedReply:

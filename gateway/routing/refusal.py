@@ -14,6 +14,8 @@ from gateway.errors import ContextTooLong, GatewayError, NoHealthyBackend, NoTar
 from gateway.routing.candidate import Lack, Verdict
 
 MAX_MESSAGE = 1024
+_PROMPT = {"completion": "prompt", "embedding": "input"}
+"""Where the prompt stands in a request; `messages` elsewhere."""
 _MORE = " More in `gateway.targets`."
 RETRY_AFTER = 5.0
 """Seconds: a server that is down or loading is looked at every second, and used within two of being ready."""
@@ -34,6 +36,7 @@ def refuse(verdicts: list[Verdict], needs: Needs, model: str) -> GatewayError:
     if short:
         return ContextTooLong(
             _compose(f"no target of {name} has room for this prompt.", short, "Send less, or a target with more room."),
+            param=_PROMPT.get(needs.operation, "messages"),
             detail=detail,
         )
     kept = _only(verdicts, "privacy", "state", "busy")

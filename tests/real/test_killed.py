@@ -81,7 +81,7 @@ async def test_killed_before_the_first_word(start: Start, client_for: ClientFor)
     """While it reads a long prompt: the other target answers and the client sees nothing of it."""
     one, two = start("one"), start("two")
     client = await client_for({"one": one, "two": two}, **models(one=one, two=two), timeouts=SLOW)
-    body = chat("gemma", "x" * 8_000, stream=True, **first("one"))
+    body = chat("gemma", "x" * 12_000, stream=True, **first("one"))
     asked = asyncio.create_task(client.post(body))
     await until(one.busy)
     one.kill()

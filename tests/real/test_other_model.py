@@ -84,7 +84,6 @@ async def test_and_the_right_one_is_used_again(start: Start, client_for: ClientF
     assert (got.status_code, got.headers["x-gateway-target"]) == (200, "one/one")
 
 
-@pytest.mark.xfail(strict=False, reason="gateway: a mismatch that ends between two looks lasts until the next facts")
 async def test_and_at_once(start: Start, client_for: ClientFor, cache: Any):
     """Between two looks at its health, which is never bad: nothing but its identity tells that it is back."""
     one = start("one")

@@ -48,7 +48,6 @@ async def test_and_nowhere_if_there_is_none(start: Start, client_for: ClientFor)
     assert "x-gateway-target" not in got.headers
 
 
-@pytest.mark.xfail(strict=True, reason="gateway: with a medium nothing is counted, and the server's refusal is the end")
 async def test_with_a_picture_too(start: Start, client_for: ClientFor):
     client, _, _ = await two_sizes(start, client_for)
     got = await client.post(chat("gemma", [text(LONG), image()], **FIRST))

@@ -45,8 +45,8 @@ async def test_a_long_prompt_is_neither_retried_nor_cut_off(start: Start, client
 async def test_and_whole(start: Start, client_for: ClientFor):
     """A whole answer shows no progress: it has the long limit of a speed that is not known."""
     one = start("one")
-    client = await client_for({"one": one}, timeouts={**LIMITS, "first_byte_unknown": 60.0})
-    got = await client.post(chat("one", LONG))
+    client = await client_for({"one": one}, timeouts={**LIMITS, "first_byte": 0.2, "first_byte_unknown": 60.0})
+    got = await client.post(chat("one", LONG[:8_000]))
     assert got.status_code == 200
     assert got.json()["choices"][0]["message"]["content"] == EARS.reply
 
