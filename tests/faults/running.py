@@ -212,7 +212,7 @@ class Running:
 
 
 def check_answer(answer: Response, secrets: list[str]) -> None:
-    """What holds for any answer, whatever was asked (reliability: I5, I6, I7, I9)."""
+    """What holds for any answer, whatever was asked."""
     whole = answer.raw_head + answer.body
     for word in [*secrets, "Traceback", "aiohttp", "site-packages", "/home/", "127.0.0.1"]:
         assert word.encode() not in whole, f"{word!r} is in an answer: {whole[-1500:]!r}"

@@ -24,7 +24,7 @@ from gateway.demo.fixture import Fixture, ensure
 from gateway.demo.fleet import ADD_TEXT_MODEL, EARS, Fleet, Server, free_ports, plan
 from gateway.demo.run import ADD_EMBEDDED
 from tests.faults.running import CANARY, COUNTED, Running, running
-from tests.real.servers import LIMIT, RealServer
+from tests.real.servers import LIMIT, PLAIN, RealServer
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -92,24 +92,31 @@ Start = Callable[..., RealServer]
 
 
 class Spares:
-    """Servers that tests may kill. One of each kind that was wanted before is started ahead of the next test that wants
-    it: half of these tests wait for something, and a start takes a third of a second."""
+    """Servers that tests may kill. One that a test left as it was is the next test's; for one that was killed, another
+    is started at once, while the next test runs: half of these tests wait for something."""
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache
-        self._ready: dict[Any, RealServer] = {}
+        self._ready: dict[Any, list[RealServer]] = {}
         self._numbers = itertools.count()
 
-    def take(self, alias: str, fixture: Fixture, ctx: int, slots: int) -> RealServer:
-        kind = (alias, fixture, ctx, slots)
-        server = self._ready.pop(kind, None) or self._launch(*kind)
+    def take(self, *kind: Any) -> RealServer:
+        """`kind` = alias, fixture, ctx, slots."""
+        ready = self._ready.setdefault(kind, [])
+        server = ready.pop() if ready else self._launch(*kind)
         server.wait_ready()
-        self._ready[kind] = self._launch(*kind)
         return server
 
-    def end(self) -> None:
-        for server in self._ready.values():
+    def give_back(self, server: RealServer, *kind: Any) -> None:
+        if not server.reusable():
             server.kill()
+            server = self._launch(*kind)
+        self._ready[kind].append(server)
+
+    def end(self) -> None:
+        for servers in self._ready.values():
+            for server in servers:
+                server.kill()
 
     def _launch(self, alias: str, fixture: Fixture, ctx: int, slots: int) -> RealServer:
         model, mmproj = ensure(fixture, self._cache)
@@ -129,15 +136,17 @@ def spares(cache: Path) -> Iterator[Spares]:
 @pytest.fixture
 def start(spares: Spares) -> Iterator[Start]:
     """`one = start("one")`: a server of this test's own, which it may kill. `fixture` = what it runs."""
-    taken: list[RealServer] = []
+    taken: list[tuple[RealServer, Any]] = []
 
     def begin(alias: str, *, fixture: Fixture = EARS, ctx: int = 65_536, slots: int = 1) -> RealServer:
-        taken.append(spares.take(alias, fixture, ctx, slots))
-        return taken[-1]
+        kind = (alias, fixture, ctx, slots)
+        server = spares.take(*kind)
+        taken.append((server, kind))
+        return server
 
     yield begin
-    for server in taken:
-        server.kill()
+    for server, kind in taken:
+        spares.give_back(server, *kind)
 
 
 # ---- gateways --------------------------------------------------------------------------------------------------------
@@ -195,6 +204,7 @@ async def client_of(gateway: Running, *, api_key: str = CANARY) -> AsyncIterator
     async with httpx2.AsyncClient(
         base_url=gateway.url,
         trust_env=False,
+        verify=PLAIN,
         timeout=60.0,
         headers={"authorization": f"Bearer {api_key}"},
         event_hooks={"request": [count], "response": [look]},

@@ -65,6 +65,12 @@ def chat(model: str, content: str | list[Json] = PROMPT, **fields: Any) -> Json:
     return {"model": model, "messages": user(content), **fields}
 
 
+def long(name: str, tokens: int) -> str:
+    """A prompt of about so many tokens of a fixture. Another name is another prompt: what a server has read before, it
+    has in its cache."""
+    return (name + "x" * tokens)[:tokens]
+
+
 def endless(model: str, tokens: int = 60_000, **fields: Any) -> Json:
     """A request that a fixture answers for as long as it has room."""
     return chat(model, max_tokens=tokens, ignore_eos=True, **fields)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import ssl
 import subprocess
 import time
 from dataclasses import replace
@@ -15,6 +16,9 @@ import httpx2
 
 from gateway.demo.fleet import Server
 
+PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Never used: nothing here speaks TLS. But each HTTP client would load all certificates of the system otherwise, which
+takes longer than what it is made for."""
 LIMIT = 20.0
 """Seconds that a server may take to come up, and that any other process may take to do what it should."""
 
@@ -23,7 +27,8 @@ class RealServer:
     """One worker process. `about` says what it serves and where; `ctx` tokens of context for all its `slots`."""
 
     def __init__(self, about: Server, log: Path, *, ctx: int = 8192, slots: int = 2) -> None:
-        self.about = about
+        self.about = self._first = about
+        self._before: dict[str, float] = {}
         self.ctx, self.slots = ctx, slots
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
@@ -61,7 +66,8 @@ class RealServer:
         assert self._process is not None
         assert self._process.poll() is None, f"it ended:\n{self._log.read_text()[-2000:]}"
         try:
-            return httpx2.get(f"{self.url}/health", trust_env=False, timeout=2.0).status_code == 200
+            answer = httpx2.get(f"{self.url}/health", trust_env=False, verify=PLAIN, timeout=2.0)
+            return answer.status_code == 200
         except httpx2.HTTPError:
             return False
 
@@ -90,6 +96,7 @@ class RealServer:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(LIMIT)
             self._process = None
+            self._before = {}
 
     def freeze(self) -> None:
         """SIGSTOP: its sockets stay open, the kernel goes on accepting, and nothing is ever answered."""
@@ -101,12 +108,31 @@ class RealServer:
         os.killpg(self._process.pid, signal.SIGCONT)
 
     async def counters(self) -> dict[str, float]:
-        """Its own metrics, as it knows them: what reached it, whatever the gateway says."""
-        async with httpx2.AsyncClient(trust_env=False, timeout=LIMIT) as http:
-            text = (await http.get(f"{self.url}/metrics")).text
-        lines = (line.split() for line in text.splitlines() if line and not line.startswith("#"))
-        return {name.removeprefix("llamacpp:"): float(value) for name, value in lines}
+        """Its own metrics, as it knows them: what reached it, whatever the gateway says. Totals count from the moment
+        in which this test got it."""
+        async with httpx2.AsyncClient(trust_env=False, verify=PLAIN, timeout=LIMIT) as http:
+            found = _read((await http.get(f"{self.url}/metrics")).text)
+        return {name: value - self._before.get(name, 0.0) for name, value in found.items()}
+
+    def reusable(self) -> bool:
+        """Whether another test may have it: it answers and has nothing to do. Its totals start anew."""
+        if self._process is None or self.about is not self._first:
+            return False
+        self.thaw()
+        try:
+            text = httpx2.get(f"{self.url}/metrics", trust_env=False, verify=PLAIN, timeout=1.0).text
+        except httpx2.HTTPError:
+            return False
+        found = _read(text)
+        self._before = {name: value for name, value in found.items() if name.endswith("_total")}
+        return found.get("requests_processing") == 0
 
     async def busy(self) -> int:
         """How many requests it works on."""
         return int((await self.counters())["requests_processing"])
+
+
+def _read(metrics: str) -> dict[str, float]:
+    """llama.cpp's metrics, by their names without its own."""
+    lines = (line.split() for line in metrics.splitlines() if line and not line.startswith("#"))
+    return {name.removeprefix("llamacpp:"): float(value) for name, value in lines}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.real.conftest import Client, ClientFor, Start, until
-from tests.real.content import chat, endless
+from tests.real.content import chat, endless, long
 from tests.real.servers import RealServer
 
 pytestmark = pytest.mark.real
@@ -98,7 +98,7 @@ async def test_while_its_prompt_is_read(start: Start, client_for: ClientFor):
     """llama.cpp looks up between two batches of the prompt."""
     one = start("one")
     client = await client_for({"one": one}, timeouts=PATIENT)
-    asked = asyncio.create_task(client.post(chat("one", "x" * 20_000, stream=True)))
+    asked = asyncio.create_task(client.post(chat("one", long("leave", 20_000), stream=True)))
     await until(one.busy)
     asked.cancel()
     assert await until(lambda: idle(one), 4) < 3.0

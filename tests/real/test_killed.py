@@ -13,7 +13,7 @@ import pytest
 from gateway.demo.fleet import EARS
 from gateway.demo.supervisor import Child, Supervisor
 from tests.real.conftest import Client, ClientFor, Start, until
-from tests.real.content import chat, chunks, endless, error, said, user
+from tests.real.content import chat, chunks, endless, error, long, said, user
 
 pytestmark = pytest.mark.real
 
@@ -81,7 +81,7 @@ async def test_killed_before_the_first_word(start: Start, client_for: ClientFor)
     """While it reads a long prompt: the other target answers and the client sees nothing of it."""
     one, two = start("one"), start("two")
     client = await client_for({"one": one, "two": two}, **models(one=one, two=two), timeouts=SLOW)
-    body = chat("gemma", "x" * 12_000, stream=True, **first("one"))
+    body = chat("gemma", long("kill", 12_000), stream=True, **first("one"))
     asked = asyncio.create_task(client.post(body))
     await until(one.busy)
     one.kill()

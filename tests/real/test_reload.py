@@ -20,7 +20,7 @@ import yaml
 from tests.faults.running import Metrics
 from tests.real.conftest import RealFleet, Start, backend, until
 from tests.real.content import chat, chunks, endless, error, said
-from tests.real.servers import RealServer
+from tests.real.servers import PLAIN, RealServer
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="module")]
 
@@ -65,7 +65,7 @@ class Process:
 
         await until(listens)
         url = next(x for x in self.log.read_text().splitlines() if "listening at" in x).rpartition(" ")[2]
-        self.http = httpx2.AsyncClient(base_url=url, trust_env=False, timeout=60.0)
+        self.http = httpx2.AsyncClient(base_url=url, trust_env=False, verify=PLAIN, timeout=60.0)
 
     async def stop(self) -> None:
         await self.http.aclose()

@@ -9,13 +9,13 @@ import pytest
 
 from gateway.demo.fleet import EARS
 from tests.real.conftest import ClientFor, Start
-from tests.real.content import chat, chunks, endless, said
+from tests.real.content import chat, chunks, endless, long, said
 
 pytestmark = pytest.mark.real
 
 LIMITS = {"first_byte": 1.0, "first_byte_unknown": 1.0, "idle": 60.0, "life_sign": 0.2, "liveness": 0.3, "probe": 1.0}
-LONG = "x" * 16_000
-"""About as many tokens, which a fixture reads in some seconds."""
+LONG = 16_000
+"""Tokens, which a fixture reads in some seconds."""
 
 
 async def test_a_long_prompt_is_neither_retried_nor_cut_off(start: Start, client_for: ClientFor):
@@ -24,7 +24,7 @@ async def test_a_long_prompt_is_neither_retried_nor_cut_off(start: Start, client
     names = {"gemma": {"targets": [{"backend": "one"}, {"backend": "two"}]}}
     client = await client_for({"one": one, "two": two}, models=names, timeouts=LIMITS)
     begun = time.monotonic()
-    got = await client.post(chat("gemma", LONG, stream=True, gateway={"prefer": [{"backend": "one"}]}))
+    got = await client.post(chat("gemma", long("slow", LONG), stream=True, gateway={"prefer": [{"backend": "one"}]}))
     if time.monotonic() - begun < LIMITS["first_byte"]:
         pytest.skip("this machine reads the prompt faster than the limit that it should break")
     assert (got.status_code, got.headers["x-gateway-target"], got.headers["x-gateway-attempts"]) == (
@@ -46,7 +46,7 @@ async def test_and_whole(start: Start, client_for: ClientFor):
     """A whole answer shows no progress: it has the long limit of a speed that is not known."""
     one = start("one")
     client = await client_for({"one": one}, timeouts={**LIMITS, "first_byte": 0.2, "first_byte_unknown": 60.0})
-    got = await client.post(chat("one", LONG[:8_000]))
+    got = await client.post(chat("one", long("whole", 8_000)))
     assert got.status_code == 200
     assert got.json()["choices"][0]["message"]["content"] == EARS.reply
 
