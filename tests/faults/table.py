@@ -104,7 +104,7 @@ BEFORE_CONTENT: list[Fault] = [
     _replied("U13 403", 403, {}, 502, "upstream_error"),
     _replied("U14 400", 400, {}, 400, "invalid_value", failover=False),
     _replied("U14 422", 422, {}, 400, "invalid_value", failover=False),
-    both("U14 context", [Json({"error": CONTEXT}, 400)], 400, "context_length_exceeded", failover=False),
+    both("U14 context", [Json({"error": CONTEXT}, 400)], 400, "context_length_exceeded"),
     both("U15 HTML", [Reply(HTML, type="text/html")], 502, "upstream_bad_response"),
     both("U15 empty", [Reply(b"")], 502, "upstream_bad_response"),
     Fault("U16 malformed JSON", [Reply(b'{"choices": [')], None, 502, "upstream_bad_response"),

@@ -160,6 +160,9 @@ class Client:
     http: httpx2.AsyncClient
     sdk: openai.AsyncOpenAI
 
+    def __repr__(self) -> str:
+        return f"<client of {self.gateway.url}>"
+
     async def post(self, body: Any, path: str = "/v1/chat/completions", **headers: str) -> httpx2.Response:
         return await self.http.post(path, json=body, headers=headers)
 
