@@ -314,7 +314,7 @@ def made(recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 @given(recipe=RECIPES)
-@examples(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_anything(client: Client, recipe: dict[str, Any]):
     await same(client, made(recipe))
 
