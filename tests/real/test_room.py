@@ -1,14 +1,15 @@
-"""A prompt that is too long for one target goes to one with more room, before anything is sent."""
+"""Room: a prompt that is too long for one target goes to one with more; text waits for a place at a real model."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from gateway.demo.fleet import EYES
-from tests.real.conftest import Client, ClientFor, Start
-from tests.real.content import chat, error, image, text
+from tests.real.conftest import Client, ClientFor, Start, backend
+from tests.real.content import chat, endless, error, image, text
 
 pytestmark = pytest.mark.real
 
@@ -52,3 +53,31 @@ async def test_with_a_picture_too(start: Start, client_for: ClientFor):
     client, _, _ = await two_sizes(start, client_for)
     got = await client.post(chat("gemma", [text(LONG), image()], **FIRST))
     assert (got.status_code, got.headers["x-gateway-target"]) == (200, "large/large")
+
+
+async def crowded(start: Start, client_for: ClientFor) -> tuple[dict[str, Any], str]:
+    """Text for `auto` while a real model is at its limit and a fixture is free: what explain says, where it went."""
+    real, stand_in = start("one"), start("two")
+    entry = backend(real, facts={"fixture": False}, max_in_flight=1)
+    client = await client_for({"real": entry, "stand-in": stand_in})
+    busy = endless("auto", 3_000, stream=True)
+    async with client.http.stream("POST", "/v1/chat/completions", json=busy) as got:
+        assert got.headers["x-gateway-target"] == "real/one"
+        reading = asyncio.create_task(got.aread())
+        told = (await client.explain(chat("auto"))).json()
+        served = await client.post(chat("auto"))
+        await reading
+    return told, served.headers["x-gateway-target"]
+
+
+async def test_text_waits_for_a_real_model(start: Start, client_for: ClientFor):
+    """A fixture that is free is no reason to be told its sentence, and explain says so too."""
+    told, target = await crowded(start, client_for)
+    assert told["chosen"] == target == "real/one"
+
+
+@pytest.mark.xfail(strict=True, reason="gateway: the candidates' verdicts are of the decision, not of serving's order")
+async def test_and_each_candidate_says_so(start: Start, client_for: ClientFor):
+    told, _ = await crowded(start, client_for)
+    standing = {c["target"]: c["verdict"] for c in told["candidates"]}
+    assert standing == {"real/one": "busy", "stand-in/two": "fits"}
