@@ -42,8 +42,8 @@ async def test_in_the_middle_of_a_stream(start: Start, client_for: ClientFor):
     one = start("one")
     client = await client_for({"one": one}, timeouts=PATIENT)
     async with client.http.stream("POST", "/v1/chat/completions", json=endless("one", stream=True)) as got:
-        async for _ in got.aiter_raw():
-            break
+        pieces = got.aiter_raw()  # held: it would close the answer when it is dropped
+        await anext(pieces)
         assert await one.busy() == 1
     assert await until(lambda: idle(one), 2) < 1.0
     await gone(client, "streaming")
