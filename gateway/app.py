@@ -85,7 +85,7 @@ class _View:
 
 
 class Gateway:
-    """All objects of one process. `asgi` is the app to serve; `start` and `stop` frame its life."""
+    """All objects of one process. `front` is the app to serve; `start` and `stop` frame its life."""
 
     def __init__(self, settings: Settings, log: Log | None = None) -> None:
         refuse_unbuilt(settings)
@@ -143,9 +143,6 @@ class Gateway:
         self.metrics.reload("applied")
         self.log.events.info("reloaded", digest=settings.digest)
 
-    async def asgi(self, scope: Any, receive: Any, send: Any) -> None:
-        await self.front(scope, receive, send)
-
     def _endpoints(self) -> dict[str, Endpoint]:
         """The model endpoints, and what says where they would go: path -> who serves it."""
         table: dict[str, tuple[str, ClientCodec, type[ModelEndpoint]]] = {
@@ -165,7 +162,7 @@ class Gateway:
 
     def _views(self) -> list[_View]:
         now = time.monotonic()
-        return [_view(d, now) for d in self.fleet.deployments()] if hasattr(self.fleet, "settings") else []
+        return [_view(d, now) for d in self.fleet.deployments()]
 
     def _changed(self, event: str, server: Server, words: str) -> None:
         level = self.log.events.info if event == "state" else self.log.events.warning
@@ -221,8 +218,6 @@ async def _serve_at(
             server_header=False,
             proxy_headers=False,
             timeout_keep_alive=75,
-            h11_max_incomplete_event_size=64 * 1024,
-            limit_concurrency=None,
         )
     )
     loop = asyncio.get_running_loop()

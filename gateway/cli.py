@@ -197,7 +197,7 @@ async def _explain_here(settings: Settings, body: Any) -> tuple[int, dict[str, A
     gateway = Gateway(settings)
     await gateway.start()
     try:
-        transport = httpx2.ASGITransport(app=gateway.asgi)
+        transport = httpx2.ASGITransport(app=gateway.front)
         key = settings.auth.api_key
         headers = {"authorization": f"Bearer {key.get_secret_value()}"} if key else {}
         async with httpx2.AsyncClient(transport=transport, base_url="http://gateway") as client:

@@ -247,3 +247,20 @@ class ClientGone(GatewayError):
     """The client left: nobody reads this; it is what log and metrics say."""
 
     status, code = 499, "client_disconnected"
+
+
+def by_code(code: str) -> type[GatewayError]:
+    """The class that a fault's code stands for, of several with one code the most general; UpstreamError for a code
+    that is none of ours."""
+    return _BY_CODE.get(code, UpstreamError)
+
+
+def _codes(root: type[GatewayError], into: dict[str, type[GatewayError]]) -> dict[str, type[GatewayError]]:
+    into.setdefault(root.code, root)
+    for kind in root.__subclasses__():
+        _codes(kind, into)
+    return into
+
+
+# in a fault, `invalid_value` is a server's word on the request, not ours
+_BY_CODE = _codes(GatewayError, {UpstreamRefused.code: UpstreamRefused})

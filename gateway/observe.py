@@ -236,12 +236,35 @@ class Metrics:
         return generate_latest(self.registry)
 
 
+class Soon:
+    """Does something a moment after it was first asked for, once for all who asked meanwhile; at once where no loop
+    runs: before the start, after the end."""
+
+    PAUSE = 0.05
+    """Seconds."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self._act = act
+        self._timer: asyncio.TimerHandle | None = None
+
+    def ask(self) -> None:
+        if self._timer is None:
+            try:
+                self._timer = asyncio.get_running_loop().call_later(self.PAUSE, self._act)
+            except RuntimeError:
+                self._act()
+
+    def done(self) -> None:
+        """It is being done now: whoever asks from here on asks anew."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
 class _Lines:
     """The end of the log: lines are collected, and written in one go a moment later or when they are many. Never
     raises: when nobody reads the log any more, requests go on."""
 
-    PAUSE = 0.05
-    """Seconds that a line may wait."""
     MOST = 64 * 1024
     """Octets that may wait."""
 
@@ -249,23 +272,18 @@ class _Lines:
         self._stream = stream
         self._held: list[bytes] = []
         self._size = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self._soon = Soon(self.flush)
 
     def add(self, line: bytes) -> None:
         self._held.append(line)
         self._size += len(line)
         if self._size > self.MOST:
             self.flush()
-        elif self._timer is None:
-            try:
-                self._timer = asyncio.get_running_loop().call_later(self.PAUSE, self.flush)
-            except RuntimeError:
-                self.flush()  # no loop runs: before the start, after the end
+        else:
+            self._soon.ask()
 
     def flush(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._soon.done()
         if not self._held:
             return
         self._held.append(b"")

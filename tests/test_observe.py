@@ -12,7 +12,7 @@ import pytest
 from gateway.canonical.events import Usage
 from gateway.canonical.facts import Target
 from gateway.engine.record import Record, Recorder
-from gateway.observe import Log, Metrics, _Lines
+from gateway.observe import Log, Metrics, Soon, _Lines
 
 
 class Stream(io.StringIO):
@@ -42,7 +42,7 @@ class Broken(io.StringIO):
 
 
 async def test_lines_of_a_moment_are_one_write(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(_Lines, "PAUSE", 0.0)
+    monkeypatch.setattr(Soon, "PAUSE", 0.0)
     stream = Stream()
     log = Log(stream)
     for k in range(10):

@@ -39,7 +39,12 @@ class Watch:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        """A cancellation that was this watch's becomes the error that it stands for."""
         self._sweep.watches.discard(self)
+        if kind is asyncio.CancelledError:
+            meant = self.error()
+            if meant is not None:
+                raise meant from None
 
     def expire(self, phase: Phase) -> None:
         self.expired = phase

@@ -82,9 +82,8 @@ class Dispatcher:
     ) -> None:
         self._fleet = fleet
         self._prober = prober
-        self._upstream = upstream
         self._recorder = recorder
-        self._relay = Relay(upstream, sweep, recorder)
+        self._relay = Relay(upstream, sweep)
         self.configure(settings)
 
     def configure(self, settings: Settings) -> None:

@@ -7,7 +7,7 @@ names. The prober (engine/probe.py) calls `learn` and `live`; routing only reads
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -22,9 +22,6 @@ from gateway.families import identify
 from gateway.routing.breaker import Breaker
 from gateway.routing.candidate import Candidate
 from gateway.settings import BackendSettings, Settings
-
-Notify = Callable[[str, "Server", str], None]
-"""(what happened, to which server, in words): for log and metrics."""
 
 
 @dataclass(slots=True)
@@ -65,7 +62,6 @@ class Server:
         self.address = _address(settings)
         self.state: State = "unprobed"
         self.detail = ""
-        self.version = ""
         self.failures = 0
         self.late = 0
         self.slow = False
@@ -103,7 +99,7 @@ class Server:
 
     def learn(self, found: Discovery) -> list[tuple[str, str]]:
         """A full probe's result. Returns what changed since the last one: ("drift" | "mismatch", in words)."""
-        self.state, self.detail, self.version = found.state, found.detail, found.version
+        self.state, self.detail = found.state, found.detail
         if found.state not in ("ready", "cold"):
             self.live(found.state, found.detail)
             return []

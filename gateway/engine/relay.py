@@ -19,20 +19,18 @@ from gateway.engine.deadlines import Sweep, Watch
 from gateway.engine.fleet import Deployment, check_model
 from gateway.engine.job import Header, Job
 from gateway.engine.receipt import fates_of, fold_receipt
-from gateway.engine.record import Recorder
 from gateway.engine.stream import REFUSAL_LIMIT, Limits, StreamedReply, decode_reply, filters_for
 from gateway.engine.upstream import Exchange, Upstream
 from gateway.errors import BadResponse, ClientGone, GatewayError, PrivacyRail, Truncated
-from gateway.filters import finish, run
+from gateway.filters import complete
 from gateway.routing.fit import privacy_lacks
 from gateway.settings import Settings
 
 
 class Relay:
-    def __init__(self, upstream: Upstream, sweep: Sweep, recorder: Recorder) -> None:
+    def __init__(self, upstream: Upstream, sweep: Sweep) -> None:
         self._upstream = upstream
         self._sweep = sweep
-        self._recorder = recorder
 
     def configure(self, settings: Settings) -> None:
         self._life_sign = settings.timeouts.life_sign
@@ -64,16 +62,15 @@ class Relay:
     async def say_last(self, job: Job, data: bytes) -> None:
         """The last words of a stream, to a client that may have stopped reading."""
         now = asyncio.get_running_loop().time()
-        with Watch(self._sweep, now + self._send_stall, now + self._send_stall, "send") as watch:
-            try:
+        watch = Watch(self._sweep, now + self._send_stall, now + self._send_stall, "send")
+        try:
+            with watch:
                 await job.outlet.write(data)
                 await job.outlet.end()
-            except asyncio.CancelledError:
-                error = watch.error()
-                if error is None:
-                    raise
+        except ClientGone:
+            if watch.expired is not None:
                 job.outlet.abort()
-                raise error from None
+            raise
 
     # ---- one attempt ----
 
@@ -105,11 +102,6 @@ class Relay:
                         await self._reply(job, answer)
                 else:
                     await self._reply(job, await self._whole(job, d, backend, exchange))
-            except asyncio.CancelledError:
-                error = watch.error()
-                if error is None:
-                    raise
-                raise error from None
             finally:
                 if exchange is not None:
                     exchange.close()
@@ -124,20 +116,14 @@ class Relay:
         assert d.server.backend is not None
         self._check_privacy(needs, d)
         end = asyncio.get_running_loop().time() + seconds
-        with Watch(self._sweep, end, end) as watch:
+        with Watch(self._sweep, end, end):
+            exchange = await self._upstream.send(call, d.server.address, "count")
             try:
-                exchange = await self._upstream.send(call, d.server.address, "count")
-                try:
-                    if exchange.status != 200:
-                        raise await self._refused(exchange, d.server.backend)
-                    return decode_reply(await exchange.read_all())
-                finally:
-                    exchange.close()
-            except asyncio.CancelledError:
-                error = watch.error()
-                if error is None:
-                    raise
-                raise error from None
+                if exchange.status != 200:
+                    raise await self._refused(exchange, d.server.backend)
+                return decode_reply(await exchange.read_all())
+            finally:
+                exchange.close()
 
     def _note(self, job: Job, d: Deployment, call: Call) -> None:
         """The receipt and the other headers, as they stand for this target."""
@@ -206,7 +192,7 @@ def _filtered(job: Job, answer: Answer) -> Answer:
         return answer
     events = unfold(answer)
     folder = Folder()
-    folder.feed([*run(filters, events[:-1]), *finish(filters), events[-1]])
+    folder.feed(complete(filters, events))
     return folder.answer
 
 

@@ -26,8 +26,8 @@ from gateway.engine.deadlines import Watch
 from gateway.engine.fleet import Deployment, check_model
 from gateway.engine.job import Job
 from gateway.engine.upstream import Exchange
-from gateway.errors import BadResponse, GatewayError, Truncated, UpstreamError
-from gateway.filters import Filter, finish, run
+from gateway.errors import BadResponse, GatewayError, Truncated, by_code
+from gateway.filters import Filter, complete, finish, run
 from gateway.filters.hide_thinking import HideThinking
 from gateway.filters.tool_calls import ToolCalls
 
@@ -102,7 +102,7 @@ class StreamedReply:
                 raise Truncated("the server's answer ended before it was complete")
             done, content = await self._look(events, clock())
             if filters:
-                events = [*run(filters, events[:-1]), *finish(filters), events[-1]] if done else run(filters, events)
+                events = complete(filters, events) if done else run(filters, events)
             if self._folder is not None:
                 self._folder.feed(events)
             elif self._job.content:
@@ -225,17 +225,7 @@ class StreamedReply:
 
 def fault_error(fault: Fault) -> GatewayError:
     """The error that a fault in a stream stands for."""
-    for kind in _FAULTS:
-        if kind.code == fault.code:
-            return kind(scrub(fault.message), param=fault.param)
-    return UpstreamError(scrub(fault.message), param=fault.param)
-
-
-def _kinds(root: type[GatewayError]) -> list[type[GatewayError]]:
-    return [root, *(k for sub in root.__subclasses__() for k in _kinds(sub))]
-
-
-_FAULTS = _kinds(GatewayError)
+    return by_code(fault.code)(scrub(fault.message), param=fault.param)
 
 
 def decode_reply(body: bytes) -> object:

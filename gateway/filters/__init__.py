@@ -36,3 +36,9 @@ def finish(filters: list[Filter]) -> list[Event]:
             out = f.feed(out)
         out = [*out, *f.end()]
     return out
+
+
+def complete(filters: list[Filter], events: list[Event]) -> list[Event]:
+    """Sends an answer's last events through all filters and ends them: what they held back comes before the End, which
+    stands last in `events`."""
+    return [*run(filters, events[:-1]), *finish(filters), events[-1]]

@@ -80,13 +80,7 @@ class ModelEndpoint:
         now = asyncio.get_running_loop().time()
         wait = settings.timeouts.client_body
         with Watch(self._sweep, now + wait, now + max(wait, settings.timeouts.total), "body") as watch:
-            try:
-                return await read_json(receive, headers, settings.limits.body, held, watch, wait)
-            except asyncio.CancelledError:
-                error = watch.error()
-                if error is None:
-                    raise
-                raise error from None
+            return await read_json(receive, headers, settings.limits.body, held, watch, wait)
 
     def _parse(self, body: Any, headers: dict[bytes, bytes], settings: Settings) -> Request:
         if not isinstance(body, dict):

@@ -38,7 +38,7 @@ NAMES = [
     ("gemma4_instruct_26b_a4b", "26b-a4b"),
     ("gemma-4-31b-it", "31b"),
     ("models/gemma-4-26b-a4b-it", "26b-a4b"),
-    ("/root/.cache/huggingface/hub/models--google--gemma-4-12B-it/snapshots/abc", "12b"),
+    ("/home/me/.cache/huggingface/hub/models--google--gemma-4-12B-it/snapshots/abc", "12b"),
     ("/models/31b/gemma-4-E2B-it.gguf", "e2b"),
     ("tiny-gemma4", None),
     ("gemma-4", None),

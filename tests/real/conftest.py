@@ -24,6 +24,7 @@ from gateway.demo.fixture import Fixture, ensure
 from gateway.demo.fleet import ADD_TEXT_MODEL, EARS, Fleet, Server, free_ports, plan
 from gateway.demo.run import ADD_EMBEDDED
 from tests.faults.running import CANARY, COUNTED, Running, running
+from tests.real.content import user
 from tests.real.servers import LIMIT, PLAIN, RealServer
 
 
@@ -214,6 +215,24 @@ async def client_of(gateway: Running, *, api_key: str = CANARY) -> AsyncIterator
     ) as http:
         sdk = openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=api_key, max_retries=0, http_client=http)
         yield Client(gateway, http, sdk)
+
+
+async def broken_stream(client: Client, hurt: Callable[[], None]) -> tuple[str, openai.APIError]:
+    """(the words, what the SDK raised) of an endless stream of the server `one`, to which `hurt` is done on the way."""
+    words = ""
+    with pytest.raises(openai.APIError) as broken:
+        async for chunk in await client.sdk.chat.completions.create(
+            model="one",
+            messages=user(),
+            max_tokens=60_000,
+            extra_body={"ignore_eos": True},
+            stream=True,  # type: ignore[arg-type]
+        ):
+            assert chunk.choices[0].finish_reason is None
+            words += chunk.choices[0].delta.content or ""
+            if len(words) > 500:
+                hurt()
+    return words, broken.value
 
 
 ClientFor = Callable[..., Awaitable[Client]]

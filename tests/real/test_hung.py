@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-import openai
 import pytest
 
 from gateway.demo.fleet import EARS
-from tests.real.conftest import Client, ClientFor, Start, until
-from tests.real.content import chat, chunks, endless, error, said, user
+from tests.real.conftest import Client, ClientFor, Start, broken_stream, until
+from tests.real.content import chat, chunks, endless, error, said
 
 pytestmark = pytest.mark.real
 
@@ -63,20 +62,8 @@ async def test_hung_with_signs_of_life_for_the_client(start: Start, client_for: 
 async def test_hung_in_the_middle_of_its_answer(start: Start, client_for: ClientFor):
     one = start("one")
     client = await client_for({"one": one}, timeouts=LIMITS)
-    words = ""
-    with pytest.raises(openai.APIError) as broken:
-        async for chunk in await client.sdk.chat.completions.create(
-            model="one",
-            messages=user(),
-            max_tokens=60_000,
-            extra_body={"ignore_eos": True},
-            stream=True,  # type: ignore[arg-type]
-        ):
-            assert chunk.choices[0].finish_reason is None
-            words += chunk.choices[0].delta.content or ""
-            if len(words) > 500:
-                one.freeze()
-    assert broken.value.code == "upstream_timeout"
+    words, broken = await broken_stream(client, one.freeze)
+    assert broken.code == "upstream_timeout"
     assert words.startswith(EARS.reply)
     one.thaw()
     await until(lambda: _idle(one), 3)

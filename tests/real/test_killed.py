@@ -7,13 +7,12 @@ import os
 import signal
 from typing import Any
 
-import openai
 import pytest
 
 from gateway.demo.fleet import EARS
 from gateway.demo.supervisor import Child, Supervisor
-from tests.real.conftest import Client, ClientFor, Start, until
-from tests.real.content import chat, chunks, endless, error, long, said, user
+from tests.real.conftest import Client, ClientFor, Start, broken_stream, until
+from tests.real.content import chat, chunks, endless, error, long, said
 
 pytestmark = pytest.mark.real
 
@@ -37,23 +36,11 @@ async def test_killed_in_the_middle_of_a_stream(start: Start, client_for: Client
     """What was said is delivered, then the SDK raises: a cut is never a clean end."""
     one = start("one")
     client = await client_for({"one": one}, timeouts=SLOW)
-    words = ""
-    with pytest.raises(openai.APIError) as broken:
-        async for chunk in await client.sdk.chat.completions.create(
-            model="one",
-            messages=user(),
-            max_tokens=60_000,
-            extra_body={"ignore_eos": True},
-            stream=True,  # type: ignore[arg-type]
-        ):
-            assert chunk.choices[0].finish_reason is None
-            words += chunk.choices[0].delta.content or ""
-            if len(words) > 500:
-                one.kill()
-    assert broken.value.code in ("upstream_truncated", "upstream_reset")
+    words, broken = await broken_stream(client, one.kill)
+    assert broken.code in ("upstream_truncated", "upstream_reset")
     assert words.startswith(f"{EARS.reply} {EARS.reply}")
     metrics = await client.gateway.settled()
-    assert metrics.sum("gateway_requests_total", code=str(broken.value.code)) == 1
+    assert metrics.sum("gateway_requests_total", code=str(broken.code)) == 1
 
 
 async def test_nothing_of_a_cut_stream_is_an_end(start: Start, client_for: ClientFor):

@@ -25,9 +25,9 @@ from gateway.canonical.content import (
 )
 from gateway.canonical.facts import Facts
 from gateway.canonical.requests import Chat, Completion, Embedding, ToolChoice
+from gateway.dialects.openai.chat import BINDING_EXTRAS
+from gateway.dialects.openai.parts import DIALECT
 from gateway.errors import BadRequest, PartRefused, UnsupportedParameter
-
-DIALECT = "openai"
 
 
 def words(text: str) -> frozenset[str]:
@@ -35,10 +35,7 @@ def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-MEANING = words(
-    "guided_json guided_regex guided_choice guided_grammar structured_outputs grammar json_schema format "
-    "functions function_call modalities audio documents"
-)
+MEANING = words("guided_json json_schema format functions function_call modalities audio documents") | BINDING_EXTRAS
 """Fields beyond the canonical ones that change what an answer means: a server that would ignore one gets none."""
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])

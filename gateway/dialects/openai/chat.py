@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Container
 from dataclasses import fields as dataclass_fields
-from typing import Final, Literal, cast
+from typing import Final, cast
 
 from gateway.canonical.requests import Chat, Effort, OutputFormat, Sampling, ThinkingConfig
 from gateway.dialects import LIMITS, Limits
 from gateway.dialects.openai.fields import (
     INT32,
     INT64,
+    Fate,
     Json,
     boolean,
     boolean_or_none,
@@ -28,6 +29,7 @@ from gateway.dialects.openai.fields import (
     number,
     one_of,
     shown,
+    sort_out,
     text,
     text_or_none,
     wrong_type,
@@ -37,8 +39,6 @@ from gateway.dialects.openai.parts import DIALECT
 from gateway.dialects.openai.tools import parse_choice, parse_tools, render_choice, render_tools
 from gateway.dialects.options import parse_options
 from gateway.errors import BadRequest, UnsupportedParameter
-
-Fate = Literal["modelled", "extra", "dropped", "refused"]
 
 _MODELLED: Final = """
     model messages stream stream_options tools tool_choice parallel_tool_calls functions function_call n logprobs
@@ -79,20 +79,7 @@ EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 def parse_request(body: Json, header_options: str | None = None, limits: Limits = LIMITS) -> Chat:
     """`header_options` is the text of the header `x-gateway-options`. Raises BadRequest or ModelNotFound."""
-    dropped: list[str] = []
-    extra: Json = {}
-    for key, value in body.items():
-        fate = FATES.get(key, "dropped")
-        if fate == "modelled" or value is None:
-            continue
-        if fate == "extra":
-            extra[key] = value
-        elif fate == "refused":
-            if value is False or (value == 1 and value is not True):
-                continue  # the server's default, written out
-            raise UnsupportedParameter(f"`{key}` is not supported", param=key)
-        else:
-            dropped.append(field_name(key))
+    extra, dropped = sort_out(body, FATES, lambda value: value is False or (value == 1 and value is not True))
     chat = Chat(
         model=model_name(body.get("model"), limits),
         messages=parse_messages(body.get("messages"), limits),

@@ -25,27 +25,28 @@ from gateway.dialects.openai.answers import (
     render_usage,
 )
 from gateway.dialects.openai.chat import FATES as CHAT_FATES
-from gateway.dialects.openai.chat import Fate, include_usage, parse_sampling, render_sampling
+from gateway.dialects.openai.chat import include_usage, parse_sampling, render_sampling
 from gateway.dialects.openai.encoder import ChatEncoder
 from gateway.dialects.openai.errors import error_of, read_error
 from gateway.dialects.openai.fields import (
     INT32,
+    Fate,
     Json,
     boolean_or_none,
-    field_name,
     integer,
     integer_or_none,
     items,
     missing,
     model_name,
     rest,
+    sort_out,
     text,
     text_or_none,
     wrong_type,
 )
 from gateway.dialects.openai.stream import ChatDecoder
 from gateway.dialects.options import parse_options
-from gateway.errors import BadRequest, BadResponse, UnsupportedParameter
+from gateway.errors import BadRequest, BadResponse
 
 _MODELLED: Final = """
     model prompt suffix echo best_of n logprobs stream stream_options gateway provider temperature top_p seed max_tokens
@@ -64,20 +65,7 @@ FATES: Final[dict[str, Fate]] = {
 
 def parse_request(body: Json, header_options: str | None = None, limits: Limits = LIMITS) -> Completion:
     """Raises BadRequest or ModelNotFound."""
-    dropped: list[str] = []
-    extra: Json = {}
-    for key, value in body.items():
-        fate = FATES.get(key, "dropped")
-        if fate == "modelled" or value is None:
-            continue
-        if fate == "extra":
-            extra[key] = value
-        elif fate == "refused":
-            if value is False or value == []:
-                continue  # the server's default, written out
-            raise UnsupportedParameter(f"`{key}` is not supported here", param=key)
-        else:
-            dropped.append(field_name(key))
+    extra, dropped = sort_out(body, FATES, lambda value: value is False or value == [], " here")
     get = body.get
     out = Completion(
         model=model_name(get("model"), limits),

@@ -11,10 +11,9 @@ from typing import Any, Final, Literal, cast
 from gateway.canonical.requests import Embedding
 from gateway.dialects import LIMITS, Limits
 from gateway.dialects.openai.answers import TOP, layer
-from gateway.dialects.openai.chat import Fate
 from gateway.dialects.openai.completions import token_lists
 from gateway.dialects.openai.errors import error_of, read_error
-from gateway.dialects.openai.fields import INT32, Json, field_name, integer_or_none, model_name, one_of
+from gateway.dialects.openai.fields import INT32, Fate, Json, integer_or_none, model_name, one_of, sort_out
 from gateway.dialects.options import parse_options
 from gateway.errors import BadRequest, BadResponse
 
@@ -27,14 +26,7 @@ FATES: Final[dict[str, Fate]] = {
 
 def parse_request(body: Json, header_options: str | None = None, limits: Limits = LIMITS) -> Embedding:
     """Raises BadRequest or ModelNotFound."""
-    dropped: list[str] = []
-    extra: Json = {}
-    for key, value in body.items():
-        fate = FATES.get(key, "dropped")
-        if fate == "extra" and value is not None:
-            extra[key] = value
-        elif fate == "dropped" and value is not None:
-            dropped.append(field_name(key))
+    extra, dropped = sort_out(body, FATES, lambda _: False)
     get = body.get
     out = Embedding(
         model=model_name(get("model"), limits),

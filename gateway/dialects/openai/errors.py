@@ -11,15 +11,13 @@ from typing import Any, Final
 from gateway.canonical.events import Fault
 from gateway.dialects.openai.fields import Json
 from gateway.errors import (
-    BadResponse,
     ContextTooLong,
     GatewayError,
     Overloaded,
-    ProtocolFault,
-    Truncated,
     UpstreamError,
     UpstreamRefused,
     UpstreamTimeout,
+    by_code,
 )
 
 MAX_MESSAGE: Final = 2048
@@ -104,7 +102,4 @@ def _classify(message: str, code: object, kind: object) -> type[GatewayError]:
 
 def error_of(fault: Fault) -> GatewayError:
     """The exception for a fault: what an engine raises when nothing was sent to the client yet."""
-    for known in (ContextTooLong, Overloaded, UpstreamTimeout, UpstreamRefused, Truncated, ProtocolFault, BadResponse):
-        if known.code == fault.code:
-            return known(fault.message, param=fault.param)
-    return UpstreamError(fault.message, param=fault.param)
+    return by_code(fault.code)(fault.message, param=fault.param)

@@ -4,15 +4,17 @@ length. Each reader returns the value in its Python type, or raises BadRequest."
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from math import isfinite
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from gateway.canonical.content import Base64, Segments
 from gateway.dialects import LIMITS, Limits
-from gateway.errors import BadRequest, MissingParameter, ModelNotFound
+from gateway.errors import BadRequest, MissingParameter, ModelNotFound, UnsupportedParameter
 
 Json = dict[str, Any]
+Fate = Literal["modelled", "extra", "dropped", "refused"]
+"""What becomes of a field of a request."""
 
 INT32: Final = 2**31 - 1
 INT64: Final = 2**63 - 1
@@ -110,10 +112,6 @@ def number(value: object, path: str, low: float, high: float) -> float:
     return value
 
 
-def number_or_none(value: object, path: str, low: float, high: float) -> float | None:
-    return None if value is None else number(value, path, low, high)
-
-
 def items(value: object, path: str, most: int) -> list[Any]:
     if not isinstance(value, list):
         raise missing(path) if value is None else wrong_type(path, "an array", value)
@@ -161,3 +159,23 @@ def rest(value: Json, known: Collection[str]) -> Json | None:
     """The fields of `value` that are not `known` and not null; None if there are none."""
     out = {k: v for k, v in value.items() if v is not None and k not in known}
     return out or None
+
+
+def sort_out(
+    body: Json, fates: Mapping[str, Fate], is_default: Callable[[object], bool], where: str = ""
+) -> tuple[Json, list[str]]:
+    """(the extras, the names of the fields that are dropped) of a request. Raises UnsupportedParameter for a field that
+    is refused, unless its value `is_default`: the server's default, written out. `where` ends that sentence."""
+    extra: Json = {}
+    dropped: list[str] = []
+    for key, value in body.items():
+        fate = fates.get(key, "dropped")
+        if fate == "modelled" or value is None:
+            continue
+        if fate == "extra":
+            extra[key] = value
+        elif fate == "dropped":
+            dropped.append(field_name(key))
+        elif not is_default(value):
+            raise UnsupportedParameter(f"`{key}` is not supported{where}", param=key)
+    return extra, dropped
