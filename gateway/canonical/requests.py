@@ -109,6 +109,8 @@ class Chat:
     extra: Extra | None = None
     dropped: list[str] = field(default_factory=list, compare=False)
     """Fields that the dialect knows to be labels or tuning no server here has: named in `x-gateway-dropped`."""
+    client: object | None = field(default=None, compare=False, repr=False)
+    """What the client's own dialect remembers of the request to write the answer; no other layer looks at it."""
 
 
 @dataclass(slots=True)
@@ -128,6 +130,7 @@ class Completion:
     options: Options = field(default_factory=Options)
     extra: Extra | None = None
     dropped: list[str] = field(default_factory=list, compare=False)
+    client: object | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(slots=True)
