@@ -24,6 +24,8 @@ from gateway.engine.fleet import Deployment, Fleet, Server
 from gateway.engine.job import ClientCodec
 from gateway.engine.probe import Prober
 from gateway.engine.record import Recorder
+from gateway.engine.relay import Relay
+from gateway.engine.route import Router
 from gateway.engine.upstream import Upstream
 from gateway.observe import Log, Metrics
 from gateway.server.auth import Keys
@@ -103,6 +105,8 @@ class Gateway:
         self.front: Front
         self.upstream: Upstream
         self.prober: Prober
+        self.relay: Relay
+        self.router: Router
         self.dispatcher: Dispatcher
 
     async def start(self) -> None:
@@ -110,7 +114,10 @@ class Gateway:
         self.fleet.apply(self.settings)
         self.upstream = Upstream()
         self.prober = Prober(self.fleet, self._changed)
-        self.dispatcher = Dispatcher(self.fleet, self.upstream, self.prober, self.sweep, self.recorder, self.settings)
+        self.relay = Relay(self.upstream, self.sweep)
+        self.relay.configure(self.settings)
+        self.router = Router(self.fleet, self.relay, self.settings)
+        self.dispatcher = Dispatcher(self.fleet, self.router, self.relay, self.prober, self.recorder)
         self.front = Front(self._endpoints(), self._routes(), self.recorder, lambda: self.keys, lambda: self.settings)
         self.metrics.configured(self.settings.digest)
         self.sweep.start()
@@ -134,7 +141,8 @@ class Gateway:
         keys = Keys(settings)
         self.fleet.apply(settings)
         self.settings, self.keys = settings, keys
-        self.dispatcher.configure(settings)
+        self.relay.configure(settings)
+        self.router.configure(settings)
         self.memory.limit = settings.limits.memory
         self.log.set_level(settings.log.level)
         self.prober.sync()

@@ -22,6 +22,16 @@ class Gate:
         self.candidate = candidate
         self._waiting: deque[asyncio.Future[None]] = deque()
 
+    @property
+    def free(self) -> bool:
+        """Whether `try_enter` would let one in."""
+        return self.candidate.in_flight < self.candidate.limit and not self._waiting
+
+    @property
+    def full(self) -> bool:
+        """Whether nobody more may wait."""
+        return self.candidate.queued >= self.candidate.queue_limit
+
     def try_enter(self) -> Slot | None:
         """A slot if one is free and nobody waits for it."""
         c = self.candidate
@@ -36,8 +46,8 @@ class Gate:
         if slot is not None:
             return slot
         c = self.candidate
-        if c.queued >= c.queue_limit:
-            raise Overloaded("every target that fits is at its limit, and its queue is full", retry_after=2.0)
+        if self.full:
+            raise queue_full()
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         c.queued += 1
@@ -67,6 +77,11 @@ class Gate:
             if not turn.done():
                 turn.set_result(None)
                 c.in_flight += 1
+
+
+def queue_full() -> Overloaded:
+    """Said to a request that could only wait, where there is no place to wait."""
+    return Overloaded("every target that fits is at its limit, and its queue is full", retry_after=2.0)
 
 
 class Slot:

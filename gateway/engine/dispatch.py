@@ -1,29 +1,22 @@
-"""One request's way: names -> decision -> admission -> attempts, until one succeeds or nothing is left to try.
+"""One request's way: route -> admission -> attempts, until one succeeds or nothing is left to try.
 
 Another target may be tried until the first content was shown to the client; what an error says about that is a matter
-of its class (gateway/errors). Counting, building and deciding are the same code for serving and for explain.
+of its class (gateway/errors). Who is tried, and in which order, is engine/route's.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass
 
 from gateway.backends import Call
-from gateway.canonical.content import Text
-from gateway.canonical.context import Context
-from gateway.canonical.needs import Needs, needs_of
-from gateway.canonical.requests import Chat, Completion, CountTokens, Request
 from gateway.engine.admission import Slot
-from gateway.engine.deadlines import Sweep
-from gateway.engine.fleet import Deployment, Fleet, Name
+from gateway.engine.fleet import MAY_ASK_EVERY, Deployment, Fleet
 from gateway.engine.job import Job
 from gateway.engine.probe import Prober
 from gateway.engine.record import Recorder
 from gateway.engine.relay import Relay
-from gateway.engine.upstream import Upstream
+from gateway.engine.route import Route, Router
 from gateway.errors import (
     ClientGone,
     ConnectError,
@@ -35,143 +28,25 @@ from gateway.errors import (
     Verdict,
     WrongModality,
 )
-from gateway.routing.candidate import Candidate, Lack
-from gateway.routing.fit import context_lack, likely
-from gateway.routing.policy import Decision, Policy, decide, refusal
-from gateway.routing.rules import Match, Rule
-from gateway.settings import Settings
+from gateway.routing.fit import likely
 
 MAX_ATTEMPTS = 3
-MAY_ASK_EVERY = 1.0
-"""Seconds between two requests to a target that fails but is the only one."""
-COUNT_SECONDS = 5.0
-"""How long a server may take to count a prompt before its bounds have to do."""
-
-
-@dataclass(slots=True)
-class Route:
-    """What was found out about where a request may go."""
-
-    name: Name
-    needs: Needs
-    decision: Decision
-    by_candidate: dict[int, Deployment]
-    short: list[tuple[Candidate, Lack]] = field(default_factory=list)
-    """Targets that the prompt turned out to be too long for."""
-    resting: list[Candidate] = field(default_factory=list)
-    """Targets that fit, but are left alone for a moment after their failures."""
-    unable: list[tuple[Candidate, GatewayError]] = field(default_factory=list)
-    """Targets whose kind refused this very request when the call was built."""
-
-    @property
-    def candidates(self) -> list[Candidate]:
-        """The targets that may take the request, best first, those at their limit last. For text a test stand-in comes
-        behind all others, however busy they are."""
-        decision = self.decision
-        out = decision.order + decision.busy if decision.busy else decision.order
-        if not self.needs.modalities and len(out) > 1 and any(c.facts.fixture for c in out):
-            out = sorted(out, key=lambda c: bool(c.facts.fixture))
-        return out
 
 
 class Dispatcher:
     """The engine's front: one per process."""
 
-    def __init__(
-        self, fleet: Fleet, upstream: Upstream, prober: Prober, sweep: Sweep, recorder: Recorder, settings: Settings
-    ) -> None:
+    def __init__(self, fleet: Fleet, router: Router, relay: Relay, prober: Prober, recorder: Recorder) -> None:
         self._fleet = fleet
         self._prober = prober
         self._recorder = recorder
-        self._relay = Relay(upstream, sweep)
-        self.configure(settings)
-
-    def configure(self, settings: Settings) -> None:
-        rules = list(settings.routes)
-        if settings.auto.prefer:
-            rules.append(Rule(Match(model=("auto",)), prefer=settings.auto.prefer, path="auto.prefer"))
-        self._policy = Policy(rules=rules, privacy=settings.privacy, auto_hosted=settings.auto.hosted)
-        self._relay.configure(settings)
-
-    # ---- deciding ----
-
-    def route(self, ctx: Context, request: Request) -> Route:
-        """Raises ModelNotFound. A decision without targets is not an error yet: explain wants to see it."""
-        name = self._fleet.resolve(request.model)
-        needs = needs_of(request)
-        decision = decide(
-            needs,
-            [d.candidate for d in name.deployments],
-            model=name.public,
-            auto=name.auto,
-            dialect=ctx.dialect,
-            policy=self._policy,
-            now=asyncio.get_running_loop().time(),
-            affinity=affinity(request) if len(name.deployments) > 1 else "",
-        )
-        return Route(name, needs, decision, {id(d.candidate): d for d in name.deployments})
-
-    async def prepare(self, route: Route, request: Request, candidate: Candidate) -> Call | None:
-        """The call for one of the targets that the decision found. None, and noted in the route, if the target turns
-        out to have too little room or its kind can't take this very request."""
-        d = route.by_candidate[id(candidate)]
-        assert d.server.backend is not None
-        name = self._fleet.resolve(self._fleet.public_name(d)) if route.name.auto else route.name
-        request = with_defaults(request, name)
-        lack = await self._too_long(route, request, d)
-        if lack is not None:
-            route.short.append((candidate, lack))
-            return None
-        try:
-            return d.server.backend.build(request, candidate.target, candidate.facts)
-        except GatewayError as e:
-            route.unable.append((candidate, e))
-            return None
-
-    async def _too_long(self, route: Route, request: Request, d: Deployment) -> Lack | None:
-        c = d.candidate
-        context = c.facts.context
-        low, high = route.decision.tokens
-        if context is None or high <= context:
-            return None
-        if isinstance(request, Chat) and c.facts.counts and not route.needs.media:
-            # a medium would travel twice, and its bounds say enough
-            counted = await self._count(CountTokens(request), d, route.needs)
-            if counted is not None:
-                return context_lack(counted, c)
-        return context_lack(low, c)
-
-    async def _count(self, request: CountTokens, d: Deployment, needs: Needs) -> int | None:
-        """The prompt's tokens as the server counts them; None where it can't or does not answer soon."""
-        assert d.server.backend is not None
-        try:
-            call = d.server.backend.count(request, d.candidate.target, d.candidate.facts)
-            if call is None:
-                return None
-            return d.server.backend.read_count(await self._relay.fetch(call, d, needs, COUNT_SECONDS))
-        except (GatewayError, KeyError, TypeError, ValueError):
-            return None
-
-    def refused(self, route: Route) -> GatewayError:
-        """The error for a request that no target can take now: what was found out after the decision counts, too."""
-        verdicts = {id(v.candidate): v for v in route.decision.verdicts}
-        if len(route.unable) == len(verdicts) and route.unable:
-            return route.unable[0][1]
-        for c, lack in route.short:
-            verdicts[id(c)].lacks.append(lack)
-        for c, error in route.unable:
-            path = (error.param,) if error.param else ()
-            verdicts[id(c)].lacks.append(Lack("need", error.code, error.message, paths=path))
-        for c in route.resting:
-            verdicts[id(c)].lacks.append(Lack("state", "ejected", "failed just now and rests", "look at its log"))
-        return refusal(route.decision, route.needs, route.name.public)
-
-    # ---- serving ----
+        self._relay = relay
+        self.router = router
 
     async def serve(self, job: Job) -> None:
         """Serves the request. Raises GatewayError when nothing was shown to the client yet; else the error has been
         said in the stream. The caller records the end either way."""
-        route = self.route(job.context, job.request)
+        route = self.router.route(job.context, job.request)
         job.record.model = route.name.public
         job.model = job.request.model
         job.needs = route.needs
@@ -188,15 +63,14 @@ class Dispatcher:
         """Tries targets until one has served the request (None) or there is nothing left to try."""
         tries = Tries(job.context.deadline)
         waiting: list[tuple[Deployment, Call]] = []
-        text_only = not route.needs.modalities
-        for candidate in route.candidates:
-            if waiting and candidate.facts.fixture and text_only:
-                break  # better to wait for a real model than to be told a fixture's sentence
+        for candidate in route.decision.order:
+            if waiting and route.stands_back(candidate, waiting):
+                break
             d = route.by_candidate[id(candidate)]
             if not self._may_ask(d):
-                route.resting.append(candidate)
+                route.rests(candidate)
                 continue
-            call = await self.prepare(route, job.request, candidate)
+            call = await self.router.prepare(route, job.request, candidate)
             if call is None:
                 continue
             slot = d.gate.try_enter()
@@ -209,7 +83,7 @@ class Dispatcher:
             if slot is not None and await self._try(job, route, d, call, slot, tries):
                 return tries.last
         if tries.last is None:
-            tries.last = self.refused(route)
+            tries.last = self.router.refused(route)
             if isinstance(tries.last, PrivacyRail):
                 self._recorder.metrics.privacy_refusal()
         return tries.last
@@ -221,18 +95,17 @@ class Dispatcher:
         d.note_rest()
         if not allowed and d.candidate.ejected_until > now and now - d.asked > MAY_ASK_EVERY:
             slot.leave()  # it was ejected while the request waited
-            route.resting.append(d.candidate)
+            route.rests(d.candidate)
             return False
         tries.last = await self._attempt(job, d, call, slot)
         return job.content or tries.over(tries.last, asyncio.get_running_loop().time())
 
     def _may_ask(self, d: Deployment) -> bool:
-        """The last target that fits is never given up: routing offers it though it is ejected, and it is asked once a
-        second at most."""
+        """Whether it is its turn; uses the turn up."""
         now = asyncio.get_running_loop().time()
         if d.candidate.ejected_until <= now:
             return True
-        if now - d.asked < MAY_ASK_EVERY:
+        if d.left_alone(now):
             return False
         d.asked = now
         return True
@@ -328,32 +201,3 @@ class Tries:
                 return True
             self.once = True
         return False
-
-
-def affinity(request: Request) -> str:
-    """What keeps a conversation at the server that has its prefix in its cache: a hash of its first turns' text."""
-    if not isinstance(request, Chat):
-        return ""
-    digest = hashlib.blake2b(digest_size=8)
-    for message in request.messages[:2]:
-        for part in message.parts:
-            if isinstance(part, Text):
-                digest.update(part.text[:2048].encode("utf-8", "surrogatepass"))
-        if message.role == "user":
-            break
-    return digest.hexdigest()
-
-
-def with_defaults(request: Request, name: Name) -> Request:
-    """The request with the configured defaults of a public name where the client said nothing. A new value: the
-    client's request stays as it was."""
-    if not isinstance(request, Chat | Completion) or (not name.defaults and name.thinking is None):
-        return request
-    said: dict[str, Any] = {k: v for k, v in name.defaults.items() if getattr(request.sampling, k, ...) is None}
-    sampling = replace(request.sampling, **said)
-    if isinstance(request, Completion):
-        return replace(request, sampling=sampling)
-    thinking = request.thinking
-    if name.thinking is not None and thinking.enabled is None:
-        thinking = replace(name.thinking, include=thinking.include)
-    return replace(request, sampling=sampling, thinking=thinking)

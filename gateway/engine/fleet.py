@@ -23,6 +23,9 @@ from gateway.routing.breaker import Breaker
 from gateway.routing.candidate import Candidate
 from gateway.settings import BackendSettings, Settings
 
+MAY_ASK_EVERY = 1.0
+"""Seconds between two requests to a target that fails but is the only one."""
+
 
 @dataclass(slots=True)
 class Deployment:
@@ -48,6 +51,11 @@ class Deployment:
     def note_rest(self) -> None:
         """Lets routing see what breaker and Retry-After say. To be called after every call of the breaker."""
         self.candidate.ejected_until = max(self.breaker.until, self.rest_until)
+
+    def left_alone(self, now: float) -> bool:
+        """The last target that fits is never given up: routing offers it though it is ejected, and it is asked once in
+        MAY_ASK_EVERY seconds. Is this a moment in between?"""
+        return self.candidate.ejected_until > now and now - self.asked < MAY_ASK_EVERY
 
 
 class Server:

@@ -8,7 +8,7 @@ from typing import Any
 from gateway.canonical.facts import FACT_NAMES, Facts
 from gateway.canonical.needs import Needs
 from gateway.errors import GatewayError
-from gateway.routing.candidate import Verdict
+from gateway.routing.candidate import Candidate, Verdict
 from gateway.routing.policy import Decision, refusal
 from gateway.routing.refusal import view
 
@@ -18,19 +18,21 @@ def explain(
     needs: Needs,
     *,
     model: str,
+    chosen: Candidate | None,
     auto: bool = False,
     dialect: str = "",
     parts: Sequence[str] = (),
     dropped: Sequence[str] = (),
     error: GatewayError | None = None,
 ) -> dict[str, Any]:
-    """JSON-ready. `parts` and `dropped`: what would become of the content parts and which fields would not be sent, as
-    the chosen target's backend says. `error`: what serving would answer, if it is something else than the refusal that
-    follows from the decision. Candidates: those that may be sent to, best first; those to wait for; the rest by label.
+    """JSON-ready. `chosen`: whom serving would ask, or wait for, first. `parts` and `dropped`: what would become of the
+    content parts and which fields would not be sent, as its backend says. `error`: what serving would answer, if it is
+    something else than the refusal that follows from the decision. Candidates: in the order in which serving tries
+    them; the rest by label.
     """
-    rank = {id(c): i for i, c in enumerate([*decision.order, *decision.busy])}
+    rank = {id(c): i for i, c in enumerate(decision.order)}
     verdicts = sorted(decision.verdicts, key=lambda v: (rank.get(id(v.candidate), len(rank)), v.candidate.target.label))
-    if error is None and not rank:
+    if error is None and chosen is None:
         error = refusal(decision, needs, model)
     return {
         "model": model,
@@ -38,7 +40,8 @@ def explain(
         "dialect": dialect,
         "needs": needs_view(needs, decision.tokens),
         "rules": list(decision.rules),
-        "candidates": [_candidate_view(v, rank.get(id(v.candidate)), len(decision.order)) for v in verdicts],
+        "candidates": [_candidate_view(v, chosen) for v in verdicts],
+        "chosen": None if chosen is None else chosen.target.label,
         "parts": list(parts),
         "dropped": list(dropped),
         "error": None if error is None else error_view(error),
@@ -86,10 +89,10 @@ def error_view(error: GatewayError) -> dict[str, Any]:
     return out
 
 
-def _candidate_view(verdict: Verdict, rank: int | None, ready: int) -> dict[str, Any]:
+def _candidate_view(verdict: Verdict, chosen: Candidate | None) -> dict[str, Any]:
     c = verdict.candidate
     out = view(verdict)
-    out["verdict"] = _standing(rank, ready)
+    out["verdict"] = _standing(verdict, chosen)
     out |= {
         "local": c.local,
         "tier": c.tier,
@@ -105,11 +108,12 @@ def _candidate_view(verdict: Verdict, rank: int | None, ready: int) -> dict[str,
     return out
 
 
-def _standing(rank: int | None, ready: int) -> str:
-    """chosen (serving would send to it) | fits (it is tried if those before fail) | busy (serving would wait for the
-    first of them if nothing is chosen) | refused."""
-    if rank is None:
+def _standing(verdict: Verdict, chosen: Candidate | None) -> str:
+    """chosen (serving would send to it) | busy (serving would have to wait for it, and does if it is the one that is
+    chosen) | fits (it could take the request, too) | refused."""
+    kinds = {x.kind for x in verdict.lacks}
+    if kinds - {"busy"}:
         return "refused"
-    if rank >= ready:
+    if kinds:
         return "busy"
-    return "fits" if rank else "chosen"
+    return "chosen" if verdict.candidate is chosen else "fits"

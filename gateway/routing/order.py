@@ -39,14 +39,15 @@ def order(
     prefer: Sequence[Selector] = (),
     affinity: str = "",
 ) -> tuple[list[Candidate], list[Candidate]]:
-    """(those that may be sent to now, best first; those at their limit, the best to wait for first).
+    """(all of them in the order in which they are tried, those of them that are at their limit).
 
     `wishes`: the request's own tiers, `prefer`: the rules', which decide among what the wishes leave equal. A tier that
-    is at its limit spills over to the next: its members are in the second list. Ready ones come before cold ones, and
-    for text (`text_only`) a fixture, whose words mean nothing, comes after everything. Where to wait: where there is
-    still a place in the queue, then the fewest ahead per slot."""
+    is at its limit spills over to the next: first come those that may be sent to now, best first, then those at their
+    limit, the best to wait for first. Ready ones come before cold ones, and for text (`text_only`) a fixture, whose
+    words mean nothing, comes after everything, however busy the others are. Where to wait: where there is still a place
+    in the queue, then the fewest ahead per slot."""
     if len(candidates) == 1:
-        return ([], list(candidates)) if at_limit(candidates[0]) else (list(candidates), [])
+        return list(candidates), (list(candidates) if at_limit(candidates[0]) else [])
     seed = crc32(affinity.encode("utf-8", "surrogatepass")) * _ODD & _MASK
     free: list[tuple[Any, ...]] = []
     busy: list[tuple[Any, ...]] = []
@@ -69,8 +70,19 @@ def order(
         else:
             busy.append((last, c.queued >= c.queue_limit, (c.queued + 1) / max(c.limit, 1), *key))
     free.sort()
+    line = [candidates[key[-1]] for key in free]
+    if not busy:
+        return line, []
     busy.sort()
-    return [candidates[key[-1]] for key in free], [candidates[key[-1]] for key in busy]
+    waits = [candidates[key[-1]] for key in busy]
+    line += waits
+    if free and free[-1][0]:
+        line.sort(key=_is_fixture)
+    return line, waits
+
+
+def _is_fixture(c: Candidate) -> bool:
+    return c.facts.fixture is True
 
 
 def _tier(tiers: Sequence[Selector], c: Candidate) -> int:

@@ -29,9 +29,9 @@ class Policy:
 
 @dataclass(slots=True)
 class Decision:
-    """`order`: may be sent to now, best first. `busy`: fit and up but at their limit, the best to wait for first.
-    `verdicts`: all candidates, as they were given. `rules`: paths of the rules that matched. `tokens`: (low, high)
-    bounds of the prompt; a target whose context lies between them is worth a count."""
+    """`order`: who may take it, in the order in which they are tried. `busy`: those of them at their limit, the best to
+    wait for first. `verdicts`: all candidates, as they were given. `rules`: paths of the rules that matched. `tokens`:
+    (low, high) bounds of the prompt; a target whose context lies between them is worth a count."""
 
     order: list[Candidate] = field(default_factory=list)
     busy: list[Candidate] = field(default_factory=list)
@@ -87,15 +87,15 @@ def decide(
     if auto and policy.auto_hosted:
         pool = _home_first(pool, text_only)
     usable = _usable(verdicts, pool, now)
-    ready: list[Candidate] = []
+    line: list[Candidate] = []
     busy: list[Candidate] = []
     if usable:
         prefer = _first_prefer(matched) if matched else ()
         wishes = options.prefer
-        ready, busy = order(usable, auto=auto, text_only=text_only, wishes=wishes, prefer=prefer, affinity=affinity)
+        line, busy = order(usable, auto=auto, text_only=text_only, wishes=wishes, prefer=prefer, affinity=affinity)
         if busy:
             _say_busy(pool, busy)
-    return Decision(ready, busy, verdicts, [r.path for r in matched] if matched else [], (low, high))
+    return Decision(line, busy, verdicts, [r.path for r in matched] if matched else [], (low, high))
 
 
 _NO_OPTIONS = Options()
@@ -194,5 +194,5 @@ def _say_busy(pool: list[Verdict], busy: list[Candidate]) -> None:
 
 
 def refusal(decision: Decision, needs: Needs, model: str) -> GatewayError:
-    """The error to answer with when `order` and `busy` are empty; `routing/refusal.py` says which one it is."""
+    """The error to answer with when `order` is empty; `routing/refusal.py` says which one it is."""
     return refuse(decision.verdicts, needs, model)

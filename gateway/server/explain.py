@@ -8,9 +8,10 @@ import msgspec
 
 from gateway.canonical.context import Context
 from gateway.canonical.requests import Chat, Request
-from gateway.engine.dispatch import Dispatcher
 from gateway.engine.receipt import fates_of
 from gateway.engine.record import Record
+from gateway.engine.route import Router
+from gateway.errors import GatewayError
 from gateway.routing.explain import explain
 from gateway.server.handlers import ModelEndpoint
 from gateway.server.outlet import AsgiOutlet
@@ -21,38 +22,31 @@ class ExplainEndpoint(ModelEndpoint):
 
     async def _answer(self, request: Request, context: Context, outlet: AsgiOutlet, record: Record) -> None:
         assert isinstance(request, Chat)
-        value = await explain_chat(request, context, self._dispatcher)
+        value = await explain_chat(request, context, self._dispatcher.router)
         record.model = value["model"]
         await outlet.whole(200, [], msgspec.json.encode(value))
 
 
-async def explain_chat(chat: Chat, context: Context, dispatcher: Dispatcher) -> dict[str, Any]:
+async def explain_chat(chat: Chat, context: Context, router: Router) -> dict[str, Any]:
     """Raises ModelNotFound; any other error that serving would give stands in the answer's `error`."""
-    route = dispatcher.route(context, chat)
-    error = None
-    parts: list[str] = []
-    dropped: list[str] = []
-    chosen = None
-    for candidate in route.candidates:
-        call = await dispatcher.prepare(route, chat, candidate)
-        if call is None:
-            continue
-        chosen = candidate.target.label
-        parts, dropped = fates_of(chat, call.fates), call.dropped
-        break
-    if chosen is None:
-        error = dispatcher.refused(route)
+    route = router.route(context, chat)
+    foreseen = await router.foresee(route, chat)
+    error = chosen = call = None
+    if isinstance(foreseen, GatewayError):
+        error = foreseen
+    else:
+        chosen, call = foreseen
     out = explain(
         route.decision,
         route.needs,
         model=route.name.public,
+        chosen=chosen,
         auto=route.name.auto,
         dialect=context.dialect,
-        parts=parts,
-        dropped=dropped,
+        parts=[] if call is None else fates_of(chat, call.fates),
+        dropped=[] if call is None else call.dropped,
         error=error,
     )
-    out["chosen"] = chosen
     out["too_long_for"] = [
         {"target": c.target.label, "reason": lack.reason, "hint": lack.hint} for c, lack in route.short
     ]

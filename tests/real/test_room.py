@@ -76,7 +76,6 @@ async def test_text_waits_for_a_real_model(start: Start, client_for: ClientFor):
     assert told["chosen"] == target == "real/one"
 
 
-@pytest.mark.xfail(strict=True, reason="gateway: the candidates' verdicts are of the decision, not of serving's order")
 async def test_and_each_candidate_says_so(start: Start, client_for: ClientFor):
     told, _ = await crowded(start, client_for)
     standing = {c["target"]: c["verdict"] for c in told["candidates"]}

@@ -29,10 +29,15 @@ def test_what_it_says() -> None:
     ]
     needs = asks(medium("audio", "b", size=9), tools=True, options=Options(prefer=[{"backend": ["ears"]}]))
     d = decide(needs, fleet, model="g", auto=False, dialect="openai", policy=Policy(), now=1.0)
-    out = explain(d, needs, model="g", dialect="openai", parts=["0=audio"], dropped=["user"])
+    out = explain(d, needs, model="g", chosen=ears, dialect="openai", parts=["0=audio"], dropped=["user"])
     assert out["model"] == "g" and out["dialect"] == "openai" and out["auto"] is False
     assert out["rules"] == ["default[2]"]
-    assert out["parts"] == ["0=audio"] and out["dropped"] == ["user"] and out["error"] is None
+    assert (
+        out["chosen"] == "ears/m"
+        and out["parts"] == ["0=audio"]
+        and out["dropped"] == ["user"]
+        and out["error"] is None
+    )
     assert out["needs"] == {
         "operation": "chat",
         "tokens": {"at_least": 6, "at_most": 40 + 16 + 64 + 800},
@@ -62,9 +67,9 @@ def test_what_it_says() -> None:
 def test_what_serving_would_answer() -> None:
     needs = asks(medium("image"))
     d = decide(needs, [target("a")], model="g", auto=False, dialect="openai", policy=Policy(), now=1.0)
-    error = explain(d, needs, model="g")["error"]
+    error = explain(d, needs, model="g", chosen=None)["error"]
     assert (error["status"], error["code"], error["param"]) == (400, "no_target_fits", "messages[0].content[0]")
-    own = explain(d, needs, model="g", error=RateLimited("slow down", retry_after=3.0))["error"]
+    own = explain(d, needs, model="g", chosen=None, error=RateLimited("slow down", retry_after=3.0))["error"]
     assert own == {
         "status": 429,
         "code": "rate_limit_exceeded",
@@ -78,15 +83,19 @@ def test_what_serving_would_answer() -> None:
 @given(requests(), candidates(), st.booleans(), policies)
 def test_explain_says_what_serving_does(needs: Needs, fleet: list[Candidate], auto: bool, policy: Policy) -> None:
     d = decide(needs, fleet, model="g", auto=auto, dialect="openai", policy=policy, now=100.0)
-    out = json.loads(json.dumps(explain(d, needs, model="g", auto=auto)))
+    chosen = d.order[0] if d.order else None
+    out = json.loads(json.dumps(explain(d, needs, model="g", auto=auto, chosen=chosen)))
     shown = [c["target"] for c in out["candidates"]]
     assert shown[: len(d.order)] == [c.target.label for c in d.order]
-    assert [c["target"] for c in out["candidates"] if c["verdict"] == "chosen"] == [c.target.label for c in d.order[:1]]
-    assert [c["target"] for c in out["candidates"] if c["verdict"] == "busy"] == [c.target.label for c in d.busy]
     assert len(shown) == len(fleet)
+    free = [c.target.label for c in d.order if c not in d.busy]
+    standing = {c["target"]: c["verdict"] for c in out["candidates"]}
+    assert [t for t in shown if standing[t] in ("chosen", "fits")] == free
+    assert [t for t in shown if standing[t] == "busy"] == [c.target.label for c in d.busy]
+    assert [t for t in shown if standing[t] == "chosen"] == [c.target.label for c in d.order[:1] if c not in d.busy]
     for c in out["candidates"]:
         assert (c["verdict"] == "refused") is bool({x["kind"] for x in c["lacks"]} - {"busy"})
-    if d.order or d.busy:
-        assert out["error"] is None
+    if chosen is not None:
+        assert out["chosen"] == chosen.target.label and out["error"] is None
     else:
         assert out["error"]["message"] == refusal(d, needs, "g").message

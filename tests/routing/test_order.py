@@ -19,7 +19,9 @@ def names(found: list[Candidate]) -> list[str]:
 
 
 def ready(*fleet: Candidate, auto: bool = False, **about: Any) -> list[str]:
-    return names(order(fleet, auto=auto, **about)[0])
+    """Those that may be sent to now."""
+    line, busy = order(fleet, auto=auto, **about)
+    return [name for name in names(line) if name not in names(busy)]
 
 
 def test_least_work_per_weight() -> None:
@@ -61,8 +63,8 @@ def test_prefer_and_spill_over() -> None:
     gpu.in_flight = 3
     assert ready(ears, gpu, mac, prefer=prefer) == ["gpu", "ears", "mac"]
     gpu.in_flight = 4
-    free, busy = order([ears, gpu, mac], auto=False, prefer=prefer)
-    assert (names(free), names(busy)) == (["ears", "mac"], ["gpu"])
+    line, busy = order([ears, gpu, mac], auto=False, prefer=prefer)
+    assert (names(line), names(busy)) == (["ears", "mac", "gpu"], ["gpu"])
 
 
 def test_the_requests_wish_stands_above_the_rules() -> None:
@@ -108,28 +110,36 @@ def test_a_fixture_is_last_for_text_only(auto: bool) -> None:
     assert ready(fixture, real, auto=auto, text_only=False) == ["fixture", "real"]
 
 
+def test_for_text_a_busy_real_model_comes_before_a_free_fixture() -> None:
+    fixture, real = target("fixture", fixture=True), target("real", limit=1, in_flight=1)
+    line, busy = order([fixture, real], auto=True)
+    assert (names(line), names(busy)) == (["real", "fixture"], ["real"])
+    assert names(order([fixture, real], auto=True, text_only=False)[0]) == ["fixture", "real"]
+
+
 def test_where_to_wait() -> None:
     full = target("full", limit=1, in_flight=1, queued=2, queue_limit=2)
     slow = target("slow", limit=1, in_flight=1, queued=1)
     wide = target("wide", limit=4, in_flight=4, queued=2)
-    free, busy = order([full, slow, wide], auto=False)
-    assert free == []
-    assert names(busy) == ["wide", "slow", "full"]
+    line, busy = order([full, slow, wide], auto=False)
+    assert names(line) == names(busy) == ["wide", "slow", "full"]
 
 
 def test_who_has_a_queue_is_at_the_limit() -> None:
     assert at_limit(target("a", limit=2, in_flight=1, queued=1))
     assert not at_limit(target("a", limit=2, in_flight=1))
-    assert order([target("a", limit=0)], auto=False)[0] == []
+    assert names(order([target("a", limit=0)], auto=False)[1]) == ["a"]
 
 
 @given(candidates(), st.booleans(), st.booleans(), st.text(max_size=4), st.randoms(use_true_random=False))
 def test_nobody_is_lost_and_the_given_order_does_not_matter(
     fleet: list[Candidate], auto: bool, text_only: bool, affinity: str, chance: Any
 ) -> None:
-    free, busy = order(fleet, auto=auto, text_only=text_only, affinity=affinity)
-    assert sorted(names(free + busy)) == sorted(names(fleet))
-    assert not any(map(at_limit, free)) and all(map(at_limit, busy))
+    line, busy = order(fleet, auto=auto, text_only=text_only, affinity=affinity)
+    assert sorted(names(line)) == sorted(names(fleet))
+    assert busy == [c for c in line if at_limit(c)]
+    ranks = [(text_only and c.facts.fixture is True, at_limit(c)) for c in line]
+    assert ranks == sorted(ranks)
     mixed = list(fleet)
     chance.shuffle(mixed)
-    assert order(mixed, auto=auto, text_only=text_only, affinity=affinity) == (free, busy)
+    assert order(mixed, auto=auto, text_only=text_only, affinity=affinity) == (line, busy)

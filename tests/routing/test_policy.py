@@ -61,7 +61,7 @@ def test_ejected_ones_rest_but_the_last_is_used() -> None:
     assert names(choose(asks(), paused(target("a"), NOW)).order) == ["a"]
     # busy is not gone: nobody is spared while somebody can be waited for
     d = choose(asks(), a, target("c", in_flight=4))
-    assert (names(d.order), names(d.busy)) == ([], ["c"])
+    assert names(d.order) == names(d.busy) == ["c"]
     # one that does not fit is not spared
     d = choose(asks(medium("image")), paused(target("a", image=False), 130.0))
     assert d.order == [] and lacking(d)["a"] == ["need:image", "state:ejected"]
@@ -69,7 +69,7 @@ def test_ejected_ones_rest_but_the_last_is_used() -> None:
 
 def test_busy_ones_wait() -> None:
     d = choose(asks(), target("a", in_flight=4), target("b"))
-    assert (names(d.order), names(d.busy)) == (["b"], ["a"])
+    assert (names(d.order), names(d.busy)) == (["b", "a"], ["a"])
     assert lacking(d) == {"a": ["busy:slot"], "b": []}
 
 
@@ -133,7 +133,7 @@ def test_auto_stays_home() -> None:
     # busy, resting and down are not unfit
     for kept in (replace(home, in_flight=4), replace(home, state="down"), paused(home, 900.0)):
         d = choose(see, hosted, kept, auto=True, policy=open_)
-        assert hosted not in d.order + d.busy
+        assert hosted not in d.order
         assert lacking(d)["far"] == ["rule:hosted"]
     # a test stand-in is no reason to keep text home
     assert names(choose(asks(), hosted, target("f", fixture=True), auto=True, policy=open_).order) == ["far", "f"]
@@ -182,27 +182,28 @@ def test_laws(needs: Needs, fleet: list[Candidate], auto: bool, policy: Policy, 
     assert fleet == before
     assert [v.candidate for v in d.verdicts] == fleet
     lacks_of = {v.candidate.target: v.lacks for v in d.verdicts}
-    for c in d.order + d.busy:
+    assert [c for c in d.order if c in d.busy] == d.busy
+    for c in d.order:
         # never one that lacks something
         assert lacks(needs, c) == [] and privacy_lacks(needs, c, policy.privacy) == []
         assert context_lack(d.tokens[0], c) is None
         assert c.state in ("ready", "cold")
-        assert {x.kind for x in lacks_of[c.target]} == (set() if c in d.order else {"busy"})
+        assert {x.kind for x in lacks_of[c.target]} == ({"busy"} if c in d.busy else set())
         # nothing marked as local leaves
         marked = {m for m, where in policy.privacy.items() if where == "local"}
         assert c.local or not (marked & (needs.modalities | {"text"}))
         assert c.local or not auto or policy.auto_hosted
     for target_, found in lacks_of.items():
-        assert found or target_ in {c.target for c in d.order}
+        assert found or target_ in {c.target for c in d.order if c not in d.busy}
     # of those that fit, one is always left to try or to wait for, whatever the breakers say
     resting = any(x.need == "ejected" and len(found) == 1 for found in lacks_of.values() for x in found)
     if resting and not needs.options.require:
-        assert d.order or d.busy
+        assert d.order
     mixed = list(fleet)
     chance.shuffle(mixed)
     again = choose(needs, *mixed, auto=auto, policy=policy, affinity=key)
     assert (again.order, again.busy, again.rules) == (d.order, d.busy, d.rules)
-    if not d.order and not d.busy:
+    if not d.order:
         error = refusal(d, needs, "g")
         assert error.status in (400, 403, 503)
         assert len(error.message) <= 1024
@@ -214,10 +215,8 @@ def test_options_only_narrow(needs: Needs, fleet: list[Candidate], auto: bool, p
     free = replace(needs, options=Options())
     narrow = choose(needs, *fleet, auto=auto, policy=policy)
     wide = choose(free, *fleet, auto=auto, policy=policy)
-    for c in narrow.order:
-        assert c in wide.order
-    for c in narrow.busy:
-        assert c in wide.busy
+    assert all(c in wide.order for c in narrow.order)
+    assert all(c in wide.busy for c in narrow.busy)
 
 
 @given(st.sampled_from(["audio", "image", "video"]), candidates(), st.booleans(), requests())
@@ -226,4 +225,4 @@ def test_what_is_local_never_leaves(modality: str, fleet: list[Candidate], auto:
     needs.modalities |= {modality}
     policy = Policy(DEFAULT_RULES, {modality: "local"}, auto_hosted=True)
     d = choose(needs, *fleet, auto=auto, policy=policy)
-    assert all(c.local for c in d.order + d.busy)
+    assert all(c.local for c in d.order)

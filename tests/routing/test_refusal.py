@@ -16,7 +16,7 @@ from .fleet import asks, medium, target
 
 def refused(needs: Needs, *fleet: Candidate, auto: bool = False, policy: Policy | None = None) -> GatewayError:
     d = decide(needs, fleet, model="gemma", auto=auto, dialect="openai", policy=policy or Policy(), now=1.0)
-    assert not d.order and not d.busy
+    assert not d.order
     return refusal(d, needs, "gemma")
 
 

@@ -208,7 +208,7 @@ async def test_a_bug_looks_the_same_on_every_path_and_is_told_to_the_operator():
         def broken(*_: Any, **__: Any) -> Any:
             raise ZeroDivisionError("secret-text")
 
-        gateway.dispatcher.route = gateway.fleet.resolve = gateway.fleet.names = broken  # type: ignore[method-assign]
+        gateway.router.route = gateway.fleet.resolve = gateway.fleet.names = broken  # type: ignore[method-assign]
         got = [
             await rawclient.send(url, rawclient.json_request(CHAT, ask(), GIVEN)),
             await rawclient.send(url, rawclient.json_request("/v1/route/explain", ask(), GIVEN)),

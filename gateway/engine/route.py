@@ -1,0 +1,191 @@
+"""Where a request may go: names -> needs -> decision -> what only a count or the built call tells.
+
+Serving and explain share this file. Nothing here sends a request to a target but for a count of its prompt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gateway.backends import Call
+from gateway.canonical.content import Text
+from gateway.canonical.context import Context
+from gateway.canonical.needs import Needs, needs_of
+from gateway.canonical.requests import Chat, Completion, CountTokens, Request
+from gateway.engine.admission import queue_full
+from gateway.engine.fleet import Deployment, Fleet, Name
+from gateway.engine.relay import Relay
+from gateway.errors import GatewayError
+from gateway.routing.candidate import Candidate, Lack
+from gateway.routing.fit import context_lack
+from gateway.routing.policy import Decision, Policy, decide, refusal
+from gateway.routing.rules import Match, Rule
+from gateway.settings import Settings
+
+COUNT_SECONDS = 5.0
+"""How long a server may take to count a prompt before its bounds have to do."""
+
+
+@dataclass(slots=True)
+class Route:
+    """What was found out about where a request may go."""
+
+    name: Name
+    needs: Needs
+    decision: Decision
+    by_candidate: dict[int, Deployment]
+    short: list[tuple[Candidate, Lack]] = field(default_factory=list)
+    """Targets that the prompt turned out to be too long for."""
+    unable: list[GatewayError] = field(default_factory=list)
+    """What the kinds of targets said that refused this very request when the call was built."""
+
+    def add(self, candidate: Candidate, lack: Lack) -> None:
+        """What was found out about a target after the decision."""
+        for verdict in self.decision.verdicts:
+            if verdict.candidate is candidate:
+                verdict.lacks.append(lack)
+
+    def rests(self, candidate: Candidate) -> None:
+        """Notes that a target fits, but is left alone for a moment after its failures."""
+        self.add(candidate, Lack("state", "ejected", "failed just now and rests", "look at its log"))
+
+    def stands_back(self, candidate: Candidate, waiting: Sequence[tuple[Deployment, Call]]) -> bool:
+        """Better to wait for a real model than to be told the sentence of a test stand-in: for text it, and all that
+        come after it, are not asked while there are real ones to wait for."""
+        stand_in = candidate.facts.fixture and not self.needs.modalities
+        return bool(stand_in) and not waiting[0][0].candidate.facts.fixture
+
+
+class Router:
+    """Finds routes through the fleet. One per process."""
+
+    def __init__(self, fleet: Fleet, relay: Relay, settings: Settings) -> None:
+        self._fleet = fleet
+        self._relay = relay
+        self.configure(settings)
+
+    def configure(self, settings: Settings) -> None:
+        rules = list(settings.routes)
+        if settings.auto.prefer:
+            rules.append(Rule(Match(model=("auto",)), prefer=settings.auto.prefer, path="auto.prefer"))
+        self._policy = Policy(rules=rules, privacy=settings.privacy, auto_hosted=settings.auto.hosted)
+
+    def route(self, ctx: Context, request: Request) -> Route:
+        """Raises ModelNotFound. A decision without targets is not an error yet: explain wants to see it."""
+        name = self._fleet.resolve(request.model)
+        needs = needs_of(request)
+        decision = decide(
+            needs,
+            [d.candidate for d in name.deployments],
+            model=name.public,
+            auto=name.auto,
+            dialect=ctx.dialect,
+            policy=self._policy,
+            now=asyncio.get_running_loop().time(),
+            affinity=affinity(request) if len(name.deployments) > 1 else "",
+        )
+        return Route(name, needs, decision, {id(d.candidate): d for d in name.deployments})
+
+    async def prepare(self, route: Route, request: Request, candidate: Candidate) -> Call | None:
+        """The call for one of the targets that the decision found. None, and noted in the route, if the target turns
+        out to have too little room or its kind can't take this very request."""
+        d = route.by_candidate[id(candidate)]
+        assert d.server.backend is not None
+        name = self._fleet.resolve(self._fleet.public_name(d)) if route.name.auto else route.name
+        request = with_defaults(request, name)
+        lack = await self._too_long(route, request, d)
+        if lack is not None:
+            route.short.append((candidate, lack))
+            route.add(candidate, lack)
+            return None
+        try:
+            return d.server.backend.build(request, candidate.target, candidate.facts)
+        except GatewayError as e:
+            route.unable.append(e)
+            route.add(candidate, Lack("need", e.code, e.message, paths=(e.param,) if e.param else ()))
+            return None
+
+    async def foresee(self, route: Route, request: Request) -> tuple[Candidate, Call] | GatewayError:
+        """Whom serving would ask now, or wait for, first, and with which call; else the error it would give. Like
+        Dispatcher.serve, but nobody is asked, and nobody's turn to be asked again is used up."""
+        waiting: list[tuple[Deployment, Call]] = []
+        for candidate in route.decision.order:
+            if waiting and route.stands_back(candidate, waiting):
+                break
+            d = route.by_candidate[id(candidate)]
+            if d.left_alone(asyncio.get_running_loop().time()):
+                route.rests(candidate)
+                continue
+            call = await self.prepare(route, request, candidate)
+            if call is None:
+                continue
+            if d.gate.free:
+                return candidate, call
+            waiting.append((d, call))
+        for d, call in waiting:
+            if not d.gate.full:
+                return d.candidate, call
+        return queue_full() if waiting else self.refused(route)
+
+    async def _too_long(self, route: Route, request: Request, d: Deployment) -> Lack | None:
+        c = d.candidate
+        context = c.facts.context
+        low, high = route.decision.tokens
+        if context is None or high <= context:
+            return None
+        if isinstance(request, Chat) and c.facts.counts and not route.needs.media:
+            # a medium would travel twice, and its bounds say enough
+            counted = await self._count(CountTokens(request), d, route.needs)
+            if counted is not None:
+                return context_lack(counted, c)
+        return context_lack(low, c)
+
+    async def _count(self, request: CountTokens, d: Deployment, needs: Needs) -> int | None:
+        """The prompt's tokens as the server counts them; None where it can't or does not answer soon."""
+        assert d.server.backend is not None
+        try:
+            call = d.server.backend.count(request, d.candidate.target, d.candidate.facts)
+            if call is None:
+                return None
+            return d.server.backend.read_count(await self._relay.fetch(call, d, needs, COUNT_SECONDS))
+        except (GatewayError, KeyError, TypeError, ValueError):
+            return None
+
+    def refused(self, route: Route) -> GatewayError:
+        """The error for a request that no target can take now: what was found out after the decision counts, too."""
+        if route.unable and len(route.unable) == len(route.decision.verdicts):
+            return route.unable[0]
+        return refusal(route.decision, route.needs, route.name.public)
+
+
+def affinity(request: Request) -> str:
+    """What keeps a conversation at the server that has its prefix in its cache: a hash of its first turns' text."""
+    if not isinstance(request, Chat):
+        return ""
+    digest = hashlib.blake2b(digest_size=8)
+    for message in request.messages[:2]:
+        for part in message.parts:
+            if isinstance(part, Text):
+                digest.update(part.text[:2048].encode("utf-8", "surrogatepass"))
+        if message.role == "user":
+            break
+    return digest.hexdigest()
+
+
+def with_defaults(request: Request, name: Name) -> Request:
+    """The request with the configured defaults of a public name where the client said nothing. A new value: the
+    client's request stays as it was."""
+    if not isinstance(request, Chat | Completion) or (not name.defaults and name.thinking is None):
+        return request
+    said: dict[str, Any] = {k: v for k, v in name.defaults.items() if getattr(request.sampling, k, ...) is None}
+    sampling = replace(request.sampling, **said)
+    if isinstance(request, Completion):
+        return replace(request, sampling=sampling)
+    thinking = request.thinking
+    if name.thinking is not None and thinking.enabled is None:
+        thinking = replace(name.thinking, include=thinking.include)
+    return replace(request, sampling=sampling, thinking=thinking)

@@ -1,0 +1,141 @@
+"""What explain foresees is what serving does now, and foreseeing changes nothing that serving goes by."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import yaml
+
+from gateway.backends import Call, Discovery, Model
+from gateway.canonical.content import Message, Text
+from gateway.canonical.context import Context
+from gateway.canonical.facts import Facts
+from gateway.canonical.requests import Chat, Sampling
+from gateway.engine.fleet import MAY_ASK_EVERY, Deployment, Fleet
+from gateway.engine.relay import Relay
+from gateway.engine.route import Route, Router, affinity, with_defaults
+from gateway.errors import GatewayError
+from gateway.routing.candidate import Candidate
+from gateway.settings import Settings, parse
+
+STAND_IN = {"facts": {"fixture": True}}
+
+
+class NoRelay(Relay):
+    """Nobody is asked to count in these tests."""
+
+    def __init__(self) -> None:
+        pass
+
+
+def settings_of(**backends: dict[str, Any]) -> Settings:
+    entries = {name: {"kind": "llamacpp", "url": "http://127.0.0.1:9", **more} for name, more in backends.items()}
+    models = {"g": {"targets": [{"backend": name} for name in entries]}}
+    return parse(yaml.safe_dump({"backends": entries, "models": models}), {})
+
+
+def routed(settings: Settings) -> tuple[Router, dict[str, Deployment]]:
+    """A router over servers that are all ready, and the one target of each."""
+    fleet = Fleet()
+    fleet.apply(settings)
+    for server in fleet.servers.values():
+        server.learn(Discovery("ready", [Model("m", facts=Facts(context=100_000))]))
+    fleet.rename()
+    return Router(fleet, NoRelay(), settings), {d.server.name: d for d in fleet.resolve("g").deployments}
+
+
+def ask(**fields: Any) -> Chat:
+    return Chat("g", [Message("user", [Text("hello")])], **fields)
+
+
+def context(settings: Settings) -> Context:
+    return Context("r", "openai", "", settings, 0.0, 1e9)
+
+
+async def foreseen(router: Router, settings: Settings, chat: Chat) -> tuple[Route, str | GatewayError]:
+    route = router.route(context(settings), chat)
+    found = await router.foresee(route, chat)
+    if isinstance(found, GatewayError):
+        return route, found
+    assert isinstance(found[0], Candidate) and isinstance(found[1], Call)
+    return route, found[0].target.backend
+
+
+async def test_the_last_target_rests_between_two_tries_and_foreseeing_uses_up_none():
+    settings = settings_of(one={})
+    router, targets = routed(settings)
+    d = targets["one"]
+    now = asyncio.get_running_loop().time()
+    d.candidate.ejected_until, d.asked = now + 100, now
+    route, error = await foreseen(router, settings, ask())
+    assert isinstance(error, GatewayError) and (error.status, error.code) == (503, "no_healthy_backend")
+    assert [x.need for v in route.decision.verdicts for x in v.lacks] == ["ejected"]
+    assert d.asked == now
+    d.asked = long_ago = now - 2 * MAY_ASK_EVERY
+    for _ in range(3):
+        assert (await foreseen(router, settings, ask()))[1] == "one"
+    assert d.asked == long_ago
+
+
+async def test_where_nobody_may_wait_any_more_serving_is_overloaded():
+    settings = settings_of(one={}, two={})
+    router, targets = routed(settings)
+    for d in targets.values():
+        d.candidate.in_flight, d.candidate.queued = d.candidate.limit, d.candidate.queue_limit
+    _, error = await foreseen(router, settings, ask())
+    assert isinstance(error, GatewayError) and (error.status, error.code) == (503, "server_is_overloaded")
+    targets["two"].candidate.queued -= 1
+    assert (await foreseen(router, settings, ask()))[1] == "two"
+
+
+async def test_for_text_a_stand_in_is_for_where_no_real_one_can_be_waited_for():
+    settings = settings_of(real={}, fake=STAND_IN, false=STAND_IN)
+    router, targets = routed(settings)
+    real = targets["real"].candidate
+    real.in_flight = real.limit
+    assert (await foreseen(router, settings, ask()))[1] == "real"
+    real.queued = real.queue_limit
+    _, error = await foreseen(router, settings, ask())
+    assert isinstance(error, GatewayError) and error.code == "server_is_overloaded"
+    real.state = "down"
+    assert (await foreseen(router, settings, ask()))[1] in ("fake", "false")
+    # stand-ins wait for each other like any others
+    for name in ("fake", "false"):
+        c = targets[name].candidate
+        c.in_flight, c.queued = c.limit, c.queue_limit
+    targets["false"].candidate.queued = 0
+    assert (await foreseen(router, settings, ask()))[1] == "false"
+
+
+async def test_what_a_kind_refuses_when_it_builds_stands_with_its_target():
+    settings = settings_of(one={}, two={"kind": "openai"})
+    router, targets = routed(settings)
+    chat = ask(extra={"openai": {"grammar": 'root ::= "x"'}})
+    route, chosen = await foreseen(router, settings, chat)
+    assert chosen == "one"
+    targets["one"].candidate.state = "down"
+    route, error = await foreseen(router, settings, chat)
+    lacks = {v.candidate.target.backend: [x.paths for x in v.lacks] for v in route.decision.verdicts}
+    assert lacks == {"one": [()], "two": [("grammar",)]}
+    assert isinstance(error, GatewayError) and error.status == 503
+
+
+def test_a_conversation_keeps_its_affinity():
+    first = ask()
+    again = replace(first, messages=[*first.messages, Message("assistant", [Text("hi")]), Message("user", [Text("x")])])
+    assert affinity(first) == affinity(again) != affinity(Chat("g", [Message("user", [Text("other")])]))
+
+
+def test_defaults_fill_what_the_client_left_open_and_leave_its_request_alone():
+    fleet = Fleet()
+    fleet.apply(parse(yaml.safe_dump({
+        "backends": {"one": {"kind": "llamacpp", "url": "http://127.0.0.1:9"}},
+        "models": {"g": {"targets": [{"backend": "one"}], "defaults": {"temperature": 0.5, "top_p": 0.9}}},
+    }), {}))  # fmt: skip
+    chat = ask(sampling=Sampling(temperature=0.0))
+    filled = with_defaults(chat, fleet.resolve("g"))
+    assert isinstance(filled, Chat)
+    assert (filled.sampling.temperature, filled.sampling.top_p) == (0.0, 0.9)
+    assert chat.sampling.top_p is None
