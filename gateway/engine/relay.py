@@ -17,10 +17,11 @@ from gateway.canonical.needs import Needs
 from gateway.canonical.requests import Chat
 from gateway.engine.deadlines import Sweep, Watch
 from gateway.engine.fleet import Deployment, check_model
+from gateway.engine.http1 import Exchange
 from gateway.engine.job import Header, Job
 from gateway.engine.receipt import fates_of, fold_receipt
 from gateway.engine.stream import REFUSAL_LIMIT, Limits, StreamedReply, decode_reply, filters_for
-from gateway.engine.upstream import Exchange, Upstream
+from gateway.engine.upstream import Upstream
 from gateway.errors import BadResponse, ClientGone, GatewayError, PrivacyRail, Truncated
 from gateway.filters import complete
 from gateway.routing.fit import privacy_lacks

@@ -24,8 +24,8 @@ from gateway.canonical.events import (
 from gateway.canonical.requests import Chat, Request
 from gateway.engine.deadlines import Watch
 from gateway.engine.fleet import Deployment, check_model
+from gateway.engine.http1 import Exchange
 from gateway.engine.job import Job
-from gateway.engine.upstream import Exchange
 from gateway.errors import BadResponse, GatewayError, Truncated, by_code
 from gateway.filters import Filter, complete, finish, run
 from gateway.filters.hide_thinking import HideThinking
@@ -200,8 +200,7 @@ class StreamedReply:
 
     async def _linger(self) -> None:
         """The answer is complete; reads the end of the reply so that the connection can be kept."""
-        assert self._exchange.response is not None
-        if self._exchange.response.content.at_eof():
+        if self._exchange.at_end:
             return
         try:
             async with asyncio.timeout(LINGER):

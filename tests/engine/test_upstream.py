@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 
 import pytest
+import trustme
 
 from gateway import __version__
 from gateway.backends import Call
 from gateway.canonical.content import Segments
-from gateway.engine.upstream import LARGE, MAX_ANSWER, Address, Upstream
+from gateway.engine.http1 import MAX_ANSWER
+from gateway.engine.upstream import LARGE, Address, Upstream
 from gateway.errors import BadResponse, ConnectError, GatewayError, ProtocolFault, Reset, Truncated, UpstreamTimeout
 from tests.faults.steps import Drip, Fin, Hang, Head, Json, Reply, Send, Sse, Step
 from tests.faults.steps import Reset as Rst
@@ -199,3 +202,61 @@ async def test_a_proxy_of_the_environment_is_not_used(upstream: Upstream, monkey
             monkeypatch.setenv(name, proxy.url)
         await exchange(upstream, wire)
         assert not proxy.log
+
+
+async def test_an_answer_before_the_body_is_sent(upstream: Upstream):
+    """A server may refuse a large body unread: its answer counts, not that it stopped reading."""
+    listening = asyncio.Event()
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\n{}")
+        await listening.wait()
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        body: list[bytes | Segments] = [Segments([b"a" * (16 << 20)])]
+        made = Call("POST", "/v1/chat/completions", body)
+        x = await asyncio.wait_for(upstream.send(made, Address(f"http://127.0.0.1:{port}"), "req-1"), 5)
+        assert (x.status, await x.read_all()) == (413, b"{}")
+        listening.set()
+
+
+@pytest.mark.parametrize("headers", [{"Authorization": "Bearer a\r\nX-More: 1"}, {"X-A\n": "b"}, {"X-A": "\u20ac"}])
+def test_a_header_that_would_end_its_line_is_refused(headers: dict[str, str]):
+    with pytest.raises(ValueError, match=r"header|encode"):
+        Address("http://127.0.0.1:1", headers)
+
+
+def test_the_head():
+    address = Address("https://me@example.test:8443/base", {"Authorization": "Bearer k"})
+    assert address.origin == ("example.test", 8443, True)
+    made = Call("POST", "/v1/mod els:go?a=b", [b"{}"], headers={"authorization": "Own", "X-A": "1"})
+    first, *lines = address.head(made, "r", 2).decode().split("\r\n")
+    assert first == "POST /base/v1/mod%20els:go?a=b HTTP/1.1"
+    assert "Host: example.test:8443" in lines and "authorization: Own" in lines and "Content-Length: 2" in lines
+    assert not any(line.startswith("Authorization") for line in lines) and lines[-2:] == ["", ""]
+    assert b"Content" not in address.head(Call("GET", "/health"), "r", None)
+
+
+async def test_tls_that_can_t_be_trusted(upstream: Upstream):
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n{}")
+        writer.write(OK + b"Content-Length: 2\r\n\r\n{}")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+    address = Address(f"https://localhost:{server.sockets[0].getsockname()[1]}")
+    async with server:
+        with pytest.raises(ConnectError) as caught:
+            await upstream.send(call(), address, "req-1")
+        assert caught.value.code == "upstream_tls_error"
+        authority.configure_trust(upstream._context())
+        x = await upstream.send(call(), address, "req-1")
+        assert (x.status, await x.read_all()) == (200, b"{}")
