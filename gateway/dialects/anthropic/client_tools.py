@@ -1,5 +1,5 @@
-"""Tools that the client runs itself, but declares by a type only: the models of this dialect's maker know them by heart,
-others are told here what they take.
+"""Tools that the client runs itself, but declares by a type only: the models of this dialect's maker know them by
+heart, others are told here what they take.
 
 Sources: https://docs.claude.com/en/docs/agents-and-tools/tool-use/bash-tool, .../text-editor-tool, .../memory-tool
 """

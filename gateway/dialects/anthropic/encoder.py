@@ -160,11 +160,10 @@ class MessagesEncoder:
             if e.part in self._seen:
                 return
             self._seen.add(e.part)
-            if block is not None and not self._is_whole(block):
-                self._waiting[e.part] = [e]
-                return
-            self._close(out)
-            self._start(e, out)
+            self._waiting[e.part] = [e]
+            if block is not None and self._is_whole(block):
+                self._close(out)
+            self._next(out)
         elif block is not None and e.part == block.part:
             if isinstance(e, PartDelta):
                 self._delta(block, e, out)
