@@ -80,12 +80,14 @@ class Options:
     """The gateway's own field of a request: it narrows the targets, never widens them, and is never forwarded.
 
     `require` holds match fields (`kind`, `variant`, `quantization`, `hardware`, `backend`, ...) -> allowed values.
+    `strict_parts`: every part arrives as it came. `strict_parameters`: every parameter that was sent arrives.
     """
 
     require: dict[str, list[str]] = field(default_factory=dict)
     prefer: list[dict[str, list[str]]] = field(default_factory=list)
     strict_parts: bool = False
     reasoning_field: Literal["reasoning_content", "reasoning", "both"] = "reasoning_content"
+    strict_parameters: bool = False
 
 
 @dataclass(slots=True)

@@ -51,13 +51,14 @@ def _gateway(value: object, path: str, options: Options) -> None:
                 raise BadRequest(f"`{where}` must be an array of at most {_MOST_VALUES} objects", param=where)
             options.prefer += [_match(tier, f"{where}[{i}]") for i, tier in enumerate(entry)]
         elif key == "parts":
-            options.strict_parts = _choice(entry, where, ("strict", "any")) == "strict"
+            strict = _choice(entry, where, ("strict", "any")) == "strict"
+            options.strict_parts = options.strict_parts or strict
         else:
             options.reasoning_field = cast(Any, _choice(entry, where, _REASONING_FIELDS))
 
 
 def _provider(value: object, path: str, options: Options) -> None:
-    """`order`: these backends first. `only`: no others. `require_parameters`: nothing may be dropped or transformed.
+    """`order`: these backends first. `only`: no others. `require_parameters`: no parameter may be dropped.
     `allow_fallbacks` false: none but those of `order`. `sort` has no counterpart and allows nothing more."""
     entries = _object(value, path, _PROVIDER_FIELDS)
     for key, entry in entries.items():
@@ -74,7 +75,7 @@ def _provider(value: object, path: str, options: Options) -> None:
         elif key == "require_parameters":
             if not isinstance(entry, bool):
                 raise BadRequest(f"`{where}` must be a boolean", param=where)
-            options.strict_parts = options.strict_parts or entry
+            options.strict_parameters = entry
         elif key == "ignore":
             # an exclusion can't be said as a list of allowed values; ignoring it would use what the client forbids
             raise BadRequest(f"`{where}` is not supported: name the allowed backends in `provider.only`", param=where)

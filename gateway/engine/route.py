@@ -24,6 +24,7 @@ from gateway.routing.candidate import Candidate, Lack
 from gateway.routing.fit import context_lack
 from gateway.routing.policy import Decision, Policy, decide, refusal
 from gateway.routing.rules import Match, Rule
+from gateway.routing.strict import parameter_lacks, part_lacks
 from gateway.settings import Settings
 
 COUNT_SECONDS = 5.0
@@ -92,22 +93,31 @@ class Router:
 
     async def prepare(self, route: Route, request: Request, candidate: Candidate) -> Call | None:
         """The call for one of the targets that the decision found. None, and noted in the route, if the target turns
-        out to have too little room or its kind can't take this very request."""
+        out to have too little room, its kind can't take this very request, or would take it but not as it must be."""
         d = route.by_candidate[id(candidate)]
         assert d.server.backend is not None
         name = self._fleet.resolve(self._fleet.public_name(d)) if route.name.auto else route.name
-        request = with_defaults(request, name)
+        asked, request = request, with_defaults(request, name)
         lack = await self._too_long(route, request, d)
         if lack is not None:
             route.short.append((candidate, lack))
             route.add(candidate, lack)
             return None
         try:
-            return d.server.backend.build(request, candidate.target, candidate.facts)
+            call = d.server.backend.build(request, candidate.target, candidate.facts)
         except GatewayError as e:
             route.unable.append(e)
             route.add(candidate, Lack("need", e.code, e.message, paths=(e.param,) if e.param else ()))
             return None
+        options = route.needs.options
+        if options.strict_parts or options.strict_parameters:
+            lacks = part_lacks(asked, call.fates, call.dropped) if options.strict_parts else []
+            if options.strict_parameters:
+                lacks += parameter_lacks(asked, call.dropped)
+            for lack in lacks:
+                route.add(candidate, lack)
+            return None if lacks else call
+        return call
 
     async def foresee(self, route: Route, request: Request) -> tuple[Candidate, Call] | GatewayError:
         """Whom serving would ask now, or wait for, first, and with which call; else the error it would give. Like

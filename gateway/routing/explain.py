@@ -68,6 +68,9 @@ def needs_view(needs: Needs, tokens: tuple[int, int]) -> dict[str, Any]:
         out["require"] = {name: list(values) for name, values in needs.options.require.items()}
     if needs.options.prefer:
         out["prefer"] = [{name: list(values) for name, values in wish.items()} for wish in needs.options.prefer]
+    for name in ("strict_parts", "strict_parameters"):
+        if getattr(needs.options, name):
+            out[name] = True
     return out
 
 

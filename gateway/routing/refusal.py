@@ -68,6 +68,8 @@ def words(needs: Needs) -> str:
         f"{needs.choices} choices": needs.choices > 1,
         "a begun answer continued": needs.prefill,
         "sound out": needs.audio_out,
+        "every part as it came": needs.options.strict_parts,
+        "every parameter": needs.options.strict_parameters,
     }
     out += [name for name, wanted in flags.items() if wanted]
     out += [f"{name[:40]} {' or '.join(values)[:80]}" for name, values in needs.options.require.items()]

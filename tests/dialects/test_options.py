@@ -38,7 +38,7 @@ def test_the_alias_of_hosted_routers() -> None:
     )
     assert options.require == {"backend": ["a", "b", "c"], "quantization": ["fp8"]}
     assert options.prefer == [{"backend": ["a"]}, {"backend": ["b"]}]
-    assert options.strict_parts
+    assert (options.strict_parameters, options.strict_parts) == (True, False)
     assert parse_options(None, {"order": ["a"], "allow_fallbacks": False}).require == {"backend": ["a"]}
     assert parse_options(None, {"order": ["a"], "allow_fallbacks": True, "sort": "price"}).require == {}
 
@@ -46,6 +46,8 @@ def test_the_alias_of_hosted_routers() -> None:
 def test_all_sources_must_hold_together() -> None:
     options = parse_options({"require": {"kind": ["a", "b"]}}, None, '{"require": {"kind": ["b", "c"]}}')
     assert options.require == {"kind": ["b"]}
+    assert parse_options({"parts": "any"}, None, '{"parts": "strict"}').strict_parts
+    assert not parse_options({"parts": "any"}).strict_parts
     with pytest.raises(BadRequest) as caught:
         parse_options({"require": {"kind": "a"}}, None, '{"require": {"kind": "b"}}')
     assert caught.value.param == "gateway.require.kind"

@@ -9,10 +9,10 @@ from typing import Any
 import yaml
 
 from gateway.backends import Call, Discovery, Model
-from gateway.canonical.content import Message, Text
+from gateway.canonical.content import Message, Text, Thinking
 from gateway.canonical.context import Context
 from gateway.canonical.facts import Facts
-from gateway.canonical.requests import Chat, Sampling
+from gateway.canonical.requests import Chat, Options, Sampling
 from gateway.engine.fleet import MAY_ASK_EVERY, Deployment, Fleet
 from gateway.engine.relay import Relay
 from gateway.engine.route import Route, Router, affinity, with_defaults
@@ -139,3 +139,46 @@ def test_defaults_fill_what_the_client_left_open_and_leave_its_request_alone():
     assert isinstance(filled, Chat)
     assert (filled.sampling.temperature, filled.sampling.top_p) == (0.0, 0.9)
     assert chat.sampling.top_p is None
+
+
+STRICT = Options(strict_parameters=True)
+
+
+async def test_who_would_drop_a_parameter_does_not_fit_where_all_are_required():
+    settings = settings_of(one={"kind": "openai"}, two={})
+    router, targets = routed(settings)
+    chat = ask(sampling=Sampling(top_k=40), options=STRICT)
+    targets["one"].candidate.weight = 1000.0
+    targets["two"].candidate.in_flight = 1
+    assert (await foreseen(router, settings, replace(chat, options=Options())))[1] == "one"
+    route, chosen = await foreseen(router, settings, chat)
+    assert chosen == "two"
+    lacks = {v.candidate.target.backend: [(x.need, x.paths) for x in v.lacks] for v in route.decision.verdicts}
+    assert lacks == {"one": [("parameters", ("top_k",))], "two": []}
+    chat.dropped.append("user")
+    _, error = await foreseen(router, settings, chat)
+    assert isinstance(error, GatewayError)
+    assert (error.status, error.code) == (400, "no_target_fits") and "user" in error.message
+    _, error = await foreseen(router, settings, replace(ask(options=STRICT), dropped=["user"]))
+    assert isinstance(error, GatewayError) and error.param == "user"
+
+
+async def test_a_part_that_would_not_arrive_whole_is_refused_by_its_place():
+    settings = settings_of(one={"kind": "openai"})
+    router, _ = routed(settings)
+    thought = Thinking("hm", path="messages[1].reasoning_content")
+    messages = [Message("user", [Text("a")]), Message("assistant", [thought, Text("b")]), Message("user", [Text("c")])]
+    chat = replace(ask(), messages=messages)
+    assert (await foreseen(router, settings, chat))[1] == "one"
+    assert (await foreseen(router, settings, replace(chat, options=STRICT)))[1] != "one"
+    _, error = await foreseen(router, settings, replace(chat, options=Options(strict_parts=True)))
+    assert isinstance(error, GatewayError)
+    assert (error.status, error.code, error.param) == (400, "no_target_fits", thought.path)
+
+
+async def test_a_default_of_the_operator_is_no_parameter_of_the_request():
+    entries = {"one": {"kind": "openai", "url": "http://127.0.0.1:9"}}
+    models = {"g": {"targets": [{"backend": "one"}], "defaults": {"top_k": 40}}}
+    settings = parse(yaml.safe_dump({"backends": entries, "models": models}), {})
+    router, _ = routed(settings)
+    assert (await foreseen(router, settings, ask(options=STRICT)))[1] == "one"

@@ -129,6 +129,7 @@ BETWEEN = "a b " * 300
 """1,200 bytes: too long for `small` by a count, which the bounds alone don't tell."""
 
 NOBODY = [None]
+ALL = {"require_parameters": True}
 EITHER = ["ears/fixture-ears", "eyes/fixture-eyes"]
 SEE = ["eyes/fixture-eyes", "small/fixture-eyes"]
 """A hash decides between targets that are equal."""
@@ -167,6 +168,12 @@ TABLE: dict[str, tuple[Any, Sequence[str | None]]] = {
     "prefer": (chat("all", gateway={"prefer": [{"backend": "dull"}]}), ["dull/fixture-ears"]),
     "prefer what can't take it": (chat("all", [image()], gateway={"prefer": [{"backend": "dull"}]}), SEE),
     "provider": (chat("all", provider={"only": ["deaf", "dull"], "order": ["dull"]}), ["dull/fixture-ears"]),
+    "a seed that one takes": (chat("all", seed=1, provider={**ALL, "order": ["dull", "deaf"]}), ["deaf/fixture-ears"]),
+    "a seed for one that has none": (chat("thinker", seed=1, provider=ALL), NOBODY),
+    "a label that nobody gets": (chat("pair", user="me", provider=ALL), NOBODY),
+    "defaults that one does not get": (chat("thinker", provider=ALL), ["dull/fixture-ears"]),
+    "strict parts": (chat("all", [text(), image()], gateway={"parts": "strict"}), SEE),
+    "a field of a part": (chat("pair", [{**text(), "cache_control": {}}], gateway={"parts": "strict"}), NOBODY),
     "logprobs in a stream with tools": (chat("pair", stream=True, logprobs=True, **REQUIRED), NOBODY),
     "a grammar": (chat("pair", grammar='root ::= "yes"'), EITHER),
     "a grammar where none is": (chat("away", grammar='root ::= "yes"'), NOBODY),
