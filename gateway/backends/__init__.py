@@ -79,8 +79,19 @@ class Discovery:
     """For the operator: what was found that should not be, and what to do about it."""
 
 
+@dataclass(slots=True)
+class Load:
+    """How busy a server says it is. None = it does not say. `running` and `waiting` count requests, whoever sent them;
+    `cache` is the share of its cache for prompts and answers that is in use, from 0 to 1."""
+
+    running: int | None = None
+    waiting: int | None = None
+    cache: float | None = None
+
+
 Probe = Generator[Call, Reply, Discovery]
 Liveness = Generator[Call, Reply, State]
+Busyness = Generator[Call, Reply, Load | None]
 
 
 class Backend(Protocol):
@@ -116,6 +127,10 @@ class Backend(Protocol):
 
     def alive(self) -> Liveness: ...
     def probe(self) -> Probe: ...
+    def busy(self, model: str) -> Busyness:
+        """How busy the server is with that model of its, which it has loaded; None if servers of this kind don't say.
+        Cheap, and it loads nothing."""
+        ...
 
 
 def kinds() -> list[str]:

@@ -6,19 +6,24 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
-from gateway.backends import Call, Liveness, Reply
+from gateway.backends import Busyness, Call, Liveness, Reply
 from gateway.backends.wire import refusal
 from gateway.backends.wire.body import encode_body
 from gateway.backends.wire.faults import FaultReader
 from gateway.backends.wire.listing import alive_state
 from gateway.backends.wire.prepare import Manner, drop_extras, prepare, prepare_sampling, words
 from gateway.backends.wire.refusal import Signs
+from gateway.backends.wire.sound import has_sound
+from gateway.backends.wire.stopping import Stopping
+from gateway.canonical.content import Video
 from gateway.canonical.events import Answer
 from gateway.canonical.facts import Facts, State, Target
+from gateway.canonical.needs import content_parts
 from gateway.canonical.requests import Chat, Completion, CountTokens, Embedding, Request, ThinkingConfig
 from gateway.dialects import Decoder
 from gateway.dialects.openai import answers, chat, completions, embeddings, stream
 from gateway.errors import BadResponse, GatewayError, NotImplementedHere
+from gateway.filters.stop import Stop
 
 JSON = {"content-type": "application/json"}
 
@@ -52,6 +57,13 @@ class OpenAIWire:
     """The field of a past message in which the server's template looks for the model's thoughts."""
     names_itself: ClassVar[bool] = False
     """An answer's `model` is what the server serves, not what it was asked for: so another model shows at once."""
+    always_streams: ClassVar[bool] = False
+    """What a client wants whole is asked for as a stream as well, and the engine folds it: for servers that go on with
+    a whole answer after its client has left."""
+    stops_itself: ClassVar[bool] = True
+    """It ends an answer at the request's `stop` texts. Where not, it does not get them and the decoder ends it."""
+    hears_video: ClassVar[bool | None] = None
+    """Whether the sound of a video reaches the model. False = only its frames do, without a word about the rest."""
     health: ClassVar[str] = "/health"
     unready: ClassVar[State] = "loading"
     """What a 503 of `health` means."""
@@ -74,21 +86,21 @@ class OpenAIWire:
     def _build_chat(self, request: Chat, target: Target, facts: Facts) -> Call:
         dropped = list(request.dropped)
         body = self._chat_body(request, target, facts, dropped)
-        if request.stream:
-            body["stream"] = True
-            body["stream_options"] = {"include_usage": True}
-        else:
-            body.pop("stream", None)
-            body.pop("stream_options", None)
+        streamed = self._say_stream(body, request)
         self.adapt(body, request, facts, dropped)
-        return _call("/v1/chat/completions", body, dropped, streamed=request.stream)
+        call = _call("/v1/chat/completions", body, dropped, streamed)
+        call.fates = self.fates(request)
+        return call
 
     def _chat_body(self, request: Chat, target: Target, facts: Facts, dropped: list[str]) -> Json:
         """The rendered chat with the target's model name and thinking said outright."""
-        ready = prepare(request, facts, self.manner, dropped)
-        body = chat.render_request(ready, extras=self.manner.extras, reasoning_field=self.reasoning_field)
-        body["model"] = target.model
+        manner = self.manner_for(facts)
+        ready = prepare(request, facts, manner, dropped)
+        body = chat.render_request(ready, extras=manner.extras, reasoning_field=self.reasoning_field)
+        body["model"] = self.called(target)
         _strip(body)
+        if not self.stops_itself:
+            body.pop("stop", None)
         thinking = request.thinking
         if thinking.enabled and facts.thinking is False:
             dropped.append("thinking")
@@ -102,31 +114,57 @@ class OpenAIWire:
         body = completions.render_request(
             replace(request, **changed) if changed else request, extras=self.manner.extras
         )
-        body["model"] = target.model
+        body["model"] = self.called(target)
         _strip(body)
-        if request.stream:
+        if not self.stops_itself:
+            body.pop("stop", None)
+        streamed = self._say_stream(body, request)
+        self.adapt_completion(body, request, facts, dropped)
+        return _call("/v1/completions", body, dropped, streamed)
+
+    def _say_stream(self, body: Json, request: Chat | Completion) -> bool:
+        """Asks for a stream, with its usage, or for a whole answer. True = a stream."""
+        streamed = self.streams(request)
+        if streamed:
+            body["stream"] = True
             body["stream_options"] = {"include_usage": True}
         else:
             body.pop("stream", None)
             body.pop("stream_options", None)
-        self.adapt_completion(body, request, facts, dropped)
-        return _call("/v1/completions", body, dropped, streamed=request.stream)
+        return streamed
 
     def _build_embedding(self, request: Embedding, target: Target) -> Call:
         dropped = list(request.dropped)
         drop_extras(request, self.manner, dropped)
         body = embeddings.render_request(request, extras=self.manner.extras)
-        body["model"] = target.model
+        body["model"] = self.called(target)
         _strip(body)
         return _call("/v1/embeddings", body, dropped)
 
     # --- hooks
 
+    def manner_for(self, facts: Facts) -> Manner:
+        """How this server wants its requests, where its facts matter for that."""
+        return self.manner
+
+    def called(self, target: Target) -> str:
+        """What the server itself calls the model."""
+        return target.model
+
+    def fates(self, request: Chat) -> dict[int, str]:
+        """What becomes of the content parts that do not arrive as they came, by their number."""
+        return silent_videos(request) if self.hears_video is False else {}
+
+    def streams(self, request: Chat | Completion) -> bool:
+        """Whether the server is asked for a stream, whatever the client wants."""
+        return request.stream or self.always_streams
+
     def think(self, body: Json, thinking: ThinkingConfig, dropped: list[str]) -> None:
         """Says whether the model shall think, in the server's way. Nothing asked = off."""
 
     def adapt(self, body: Json, request: Chat, facts: Facts, dropped: list[str]) -> None:
-        """The kind's last word on a chat's body, which it may change."""
+        """The kind's last word on a chat's body, which it may change. `stream` in it says whether a stream is asked
+        for."""
 
     def adapt_completion(self, body: Json, request: Completion, facts: Facts, dropped: list[str]) -> None:
         """The same for a completion's."""
@@ -135,11 +173,17 @@ class OpenAIWire:
 
     def decoder(self, request: Request) -> Decoder:
         """The decoder of a streamed reply; its faults are read with this kind's signs."""
+        expected = 1
+        decoder: Decoder
         if isinstance(request, Completion):
             expected = request.choices * len(request.prompt)
-            return FaultReader(completions.CompletionDecoder(expected), self.signs)
-        expected = request.choices if isinstance(request, Chat) else 1
-        return FaultReader(stream.ChatDecoder(expected), self.signs)
+            decoder = FaultReader(completions.CompletionDecoder(expected), self.signs)
+        else:
+            expected = request.choices if isinstance(request, Chat) else 1
+            decoder = FaultReader(stream.ChatDecoder(expected), self.signs)
+        if self.stops_itself or not isinstance(request, Chat | Completion) or not request.sampling.stop:
+            return decoder
+        return Stopping(decoder, Stop(request.sampling.stop, expected))
 
     def read(self, request: Request, body: Any) -> Answer | Json:
         """A whole reply. Raises the error that stands in it, or BadResponse if it is no answer."""
@@ -174,9 +218,27 @@ class OpenAIWire:
 
     # --- probing
 
+    def busy(self, model: str) -> Busyness:
+        """How busy the server is with a model: servers of this kind don't say."""
+        return None
+        yield
+
     def alive(self) -> Liveness:
         reply: Reply = yield Call("GET", self.health)
         return alive_state(reply, self.unready)
+
+
+def silent_videos(request: Chat) -> dict[int, str]:
+    """The fates of videos whose sound the server leaves out. What has no sound loses nothing."""
+    out = {}
+    for number, part in enumerate(content_parts(request)):
+        if not isinstance(part, Video):
+            continue
+        sound = has_sound(part.media)
+        if sound is False:
+            continue
+        out[number] = "video,sound=dropped" if sound else "video,sound=unknown"
+    return out
 
 
 def number_in(body: Any, key: str) -> int:

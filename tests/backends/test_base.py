@@ -1,5 +1,7 @@
 """What holds for every kind that speaks this dialect."""
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -26,6 +28,8 @@ from gateway.errors import BadResponse, NotImplementedHere, PartRefused, Upstrea
 from tests.backends.recorded import body_of, reply
 
 KINDS = [k for k in kinds() if isinstance(load(k), OpenAIWire)]
+ALWAYS = ("llamacpp", "mlx_lm", "mlx_vlm")
+"""Kinds that are asked for a stream also by a client that wants a whole answer."""
 NEEDS = [
     *("image", "audio", "video", "document", "tools", "forced_tool", "json_schema", "logprobs", "choices", "seed"),
     *("thinking", "prefill", "audio_out", "context", "quantization", "hardware", "operation"),
@@ -66,21 +70,27 @@ def test_every_need_has_a_hint(kind: str) -> None:
 def test_a_plain_chat(kind: str) -> None:
     call = built(kind, Chat("public-name", [USER], sampling=Sampling(max_tokens=5)))
     body = body_of(call)
-    assert (call.method, call.path, call.streamed, call.dropped) == ("POST", "/v1/chat/completions", False, [])
+    assert (call.method, call.path, call.dropped) == ("POST", "/v1/chat/completions", [])
     assert call.headers == {"content-type": "application/json"}
     assert body["model"] == "org/upstream-name"
     assert body["messages"] == [{"role": "user", "content": "x"}]
     assert body["max_tokens"] == 5
-    assert not {"stream", "stream_options", "tools", "tool_choice", "n", "gateway"} & set(body)
+    assert not {"tools", "tool_choice", "n", "gateway"} & set(body)
     assert None not in body.values()
+    assert call.streamed == (kind in ALWAYS)
 
 
+STREAM = {"stream": True, "stream_options": {"include_usage": True}}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("request_", [Chat("m", [USER]), Completion("m", ["a"])])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_stream_asks_for_its_usage(kind: str) -> None:
-    call = built(kind, Chat("m", [USER], stream=True, include_usage=False))
+def test_a_stream_asks_for_its_usage_and_a_whole_answer_for_neither(kind: str, request_, stream: bool) -> None:
+    call = built(kind, replace(request_, stream=stream, include_usage=False))
     body = body_of(call)
-    assert call.streamed
-    assert (body["stream"], body["stream_options"]) == (True, {"include_usage": True})
+    assert call.streamed == (stream or kind in ALWAYS)
+    assert {k: body[k] for k in STREAM if k in body} == (STREAM if call.streamed else {})
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -161,7 +171,8 @@ def test_completions(kind: str) -> None:
     call = built(kind, request)
     body = body_of(call)
     assert (call.path, call.streamed) == ("/v1/completions", True)
-    assert (body["prompt"], body["stop"], body["stream_options"]) == ("once", ["."], {"include_usage": True})
+    assert (body["prompt"], body["stream_options"]) == ("once", {"include_usage": True})
+    assert body.get("stop") == (["."] if backend.stops_itself else None)
     answer = backend.read(request, msgspec.json.decode(reply("llamacpp/completions").body))
     assert isinstance(answer, Answer)
     assert answer.choices[0].parts == [Text("! I am a tiny test")]

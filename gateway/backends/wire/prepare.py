@@ -49,15 +49,19 @@ class Manner:
     `extras`: the fields beyond the canonical ones that it gets. `sampling`: canonical sampling fields that it does not
     know. `whole_dialect`: it knows every part and tool of the dialect (refusals, custom tools); else what can be said
     plainly is said plainly and the rest is refused. `named_as_required`: it does not understand a named tool choice,
-    but does obey `required`. `thoughts`: it reads the thoughts of earlier turns (elsewhere that may be an unknown
-    field).
+    but does obey `required`. `choosing`: it obeys a tool choice at all; where not, `none` sends no tools and a named
+    one no others. `thoughts`: it reads the thoughts of earlier turns (elsewhere that may be an unknown field).
+    `one_text`: texts that stand side by side in a message go as one, for servers that would glue them with blanks or
+    take each for a message of its own.
     """
 
     extras: frozenset[str] = frozenset()
     sampling: frozenset[str] = frozenset()
     whole_dialect: bool = False
     named_as_required: bool = False
+    choosing: bool = True
     thoughts: bool = True
+    one_text: bool = False
 
 
 def prepare(chat: Chat, facts: Facts, manner: Manner, dropped: list[str]) -> Chat:
@@ -112,7 +116,25 @@ def _message(message: Message, facts: Facts, manner: Manner, dropped: list[str])
     if not manner.thoughts and any(isinstance(p, Thinking) for p in new):
         dropped.append("messages[].reasoning_content")
         new = [p for p in new if not isinstance(p, Thinking)] or [Text("", path=message.path)]
+    if manner.one_text:
+        new = _joined(new)
     return message if new is parts else replace(message, parts=new)
+
+
+def _joined(parts: list[Part]) -> list[Part]:
+    """The same with neighbouring texts as one, in tool results, too; the same list if there are none."""
+    out: list[Part] = []
+    for part in parts:
+        last = out[-1] if out else None
+        if isinstance(part, Text) and isinstance(last, Text):
+            out[-1] = replace(last, text=f"{last.text}\n{part.text}")
+        elif isinstance(part, ToolResult) and isinstance(part.content, list):
+            content = _joined(part.content)
+            out.append(part if content is part.content else replace(part, content=content))
+        else:
+            out.append(part)
+    same = len(out) == len(parts) and all(a is b for a, b in zip(out, parts, strict=True))
+    return parts if same else out
 
 
 def _parts(parts: list[Part], facts: Facts, manner: Manner, dropped: list[str]) -> list[Part]:
@@ -192,11 +214,15 @@ def _tools(chat: Chat, manner: Manner, dropped: list[str]) -> dict[str, Any]:
         if tool.kind == "custom" and not manner.whole_dialect:
             raise UnsupportedParameter("servers of this kind have no custom tools", param=f"tools[{i}]")
         _name_extra(tool.extra, "tools[]", manner, dropped)
+    if choice is not None and not manner.choosing and choice.mode == "none":
+        return {"tools": [], "tool_choice": None, "parallel_tool_calls": None}
     if choice is None or not choice.names or manner.whole_dialect:
         return {}
     missing = set(choice.names) - {t.name for t in chat.tools}
     if missing:
         raise BadRequest(f"`tool_choice` names {sorted(missing)[0][:64]!r}: no such tool", param="tool_choice")
+    if not manner.choosing:
+        return {"tools": [t for t in chat.tools if t.name in choice.names], "tool_choice": None}
     if choice.mode == "named" and not manner.named_as_required:
         return {}
     mode = "required" if choice.mode == "named" else choice.mode

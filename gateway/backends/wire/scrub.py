@@ -39,6 +39,7 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?i)\b[a-z][\w.-]*:\d{4,5}\b"), "<address>"),
     (re.compile(r"\b[A-Za-z]:\\[^\s\"'<>|]+"), "<path>"),
     (re.compile(r"(?<![\w/#.<])~?(?!/v1/|/v1beta/)(?:/[\w.+@=-]+){2,}/?"), "<path>"),
+    (re.compile(r"<[\w.]+ object at 0x[0-9a-fA-F]+>"), "<object>"),
     (re.compile(r"[\w+/=-]{200,}"), "<data>"),
 )
 

@@ -173,3 +173,31 @@ def test_what_a_text_server_cannot_do() -> None:
     with pytest.raises(UnsupportedParameter):
         ready(chat(audio_out=True))
     ready(chat(tools=[Tool("a", kind="custom")], audio_out=True), WHOLE)
+
+
+def test_texts_side_by_side_go_as_one() -> None:
+    one = Manner(one_text=True)
+    message = Message("user", [Text("a"), Text("b"), Image(Media("image/png", base64="iVBORw0KGgo=")), Text("c")])
+    result = Message("tool", [ToolResult("c", [Text("x"), Text("y")])])
+    ready = prepare(Chat("m", [message, result]), Facts(image=True), one, [])
+    assert [p.text if isinstance(p, Text) else p for p in ready.messages[0].parts] == ["a\nb", message.parts[2], "c"]
+    assert ready.messages[1].parts == [ToolResult("c", [Text("x\ny")])]
+    plain = Chat("m", [Message("user", [Text("a"), Image(Media("image/png", base64="iVBORw0KGgo="))])])
+    assert prepare(plain, Facts(image=True), one, []).messages[0] is plain.messages[0]
+
+
+@pytest.mark.parametrize(
+    ("choice", "names"),
+    [
+        (None, "ab"),
+        (ToolChoice("auto"), "ab"),
+        (ToolChoice("required"), "ab"),
+        (ToolChoice("none"), ""),
+        (ToolChoice("named", ["b"]), "b"),
+        (ToolChoice("auto", ["a"]), "a"),
+    ],
+)
+def test_where_a_choice_is_not_obeyed_the_tools_say_it(choice: ToolChoice | None, names: str) -> None:
+    chat = Chat("m", [Message("user", [Text("x")])], tools=[Tool("a"), Tool("b")], tool_choice=choice)
+    ready = prepare(chat, Facts(), Manner(choosing=False), [])
+    assert [t.name for t in ready.tools] == list(names)

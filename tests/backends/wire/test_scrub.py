@@ -24,6 +24,7 @@ SECRETS = [
     ("token hf_abcdefghijkl is bad", "hf_abc"),
     ("key AIzaSyA1234567890abcdefgh", "AIza"),
     ("got data:image/png;base64,iVBORw0KGgoAAAANSUhEUg== instead", "iVBOR"),
+    ("cannot identify <_io.BytesIO object at 0x7f816ff6b330>", "0x7f"),
     ("input " + "A" * 5000, "AAAA"),
 ]
 
