@@ -9,7 +9,7 @@
     ├── Internal 500 (a bug, by definition)   NotImplementedHere 501
     ├── UpstreamError 502 ── UpstreamUnavailable, ConnectError, Reset, Truncated, ProtocolFault, BadResponse,
     │                        BadCredentials, ToolChoiceNotSatisfied, SchemaNotSatisfied
-    ├── Overloaded 503 ── NoHealthyBackend, ModelGone, ShuttingDown
+    ├── Overloaded 503 ── NoHealthyBackend, ModelGone, ShuttingDown, UpstreamBusy, UpstreamRateLimited 429
     └── UpstreamTimeout 504 ── DeadlinePassed
 
 `failover` says what another target is worth: "never" (the fault is the client's, or would repeat), "once" (it may be
@@ -230,6 +230,18 @@ class ShuttingDown(Overloaded):
     code = "server_shutting_down"
 
 
+class UpstreamBusy(Overloaded):
+    """A hosted server says that it is overloaded."""
+
+    type, code = "server_error", "service_unavailable"
+
+
+class UpstreamRateLimited(Overloaded):
+    """A hosted server's limit for the gateway's key: another target may have room. The client is told which it is."""
+
+    status, type, code = 429, "rate_limit_error", "rate_limit_exceeded"
+
+
 class UpstreamTimeout(GatewayError):
     status, type, code = 504, "server_error", "upstream_timeout"
     failover: ClassVar[Failover] = "once"
@@ -262,5 +274,5 @@ def _codes(root: type[GatewayError], into: dict[str, type[GatewayError]]) -> dic
     return into
 
 
-# in a fault, `invalid_value` is a server's word on the request, not ours
-_BY_CODE = _codes(GatewayError, {UpstreamRefused.code: UpstreamRefused})
+# in a fault these are a server's words on the request and on its limits, not ours
+_BY_CODE = _codes(GatewayError, {UpstreamRefused.code: UpstreamRefused, UpstreamRateLimited.code: UpstreamRateLimited})

@@ -68,24 +68,29 @@ class PartEnd:
 
 @dataclass(slots=True)
 class ChoiceEnd:
-    """A choice is complete. Without one for every choice, an answer was cut."""
+    """A choice is complete. Without one for every choice, an answer was cut. `native` is the server's own word for how
+    it ended, where that says more than `finish`; `note` what it adds in words."""
 
     choice: int
     finish: Finish
     stop_sequence: str | None = None
     logprobs: Any = None
     extra: Extra | None = None
+    native: str | None = None
+    note: str | None = None
 
 
 @dataclass(slots=True)
 class Usage:
-    """Tokens. May come at any time; the last one wins. None = the server did not say."""
+    """Tokens. May come at any time; the last one wins. None = the server did not say. `audio` are those of `input` that
+    are sound."""
 
     input: int | None = None
     output: int | None = None
     cached: int | None = None
     reasoning: int | None = None
     extra: Extra | None = None
+    audio: int | None = None
 
 
 @dataclass(slots=True)
@@ -124,6 +129,8 @@ class Choice:
     stop_sequence: str | None = None
     logprobs: Any = None
     extra: Extra | None = None
+    native: str | None = None
+    note: str | None = None
 
 
 @dataclass(slots=True)
@@ -216,12 +223,13 @@ class Folder:
                 choice = self._choice(e.choice)
                 choice.finish = e.finish
                 choice.stop_sequence = e.stop_sequence
+                choice.native, choice.note = e.native, e.note
                 if e.logprobs is not None:
                     self._logprobs.setdefault(e.choice, []).append(e.logprobs)
                 self._keep(choice, e.extra)
             elif isinstance(e, Usage):
                 own, top = _split_extra(e.extra, ".usage")
-                answer.usage = Usage(e.input, e.output, e.cached, e.reasoning, own)
+                answer.usage = Usage(e.input, e.output, e.cached, e.reasoning, own, e.audio)
                 answer.extra = merge_extra(answer.extra, top)
             elif isinstance(e, Start):
                 answer.id, answer.model, answer.created = e.id, e.model, e.created
@@ -322,7 +330,9 @@ def unfold(answer: Answer) -> list[Event]:
         for number, part in enumerate(choice.parts):
             out += _unfold_part(index, number, part)
         if choice.finish is not None:
-            out.append(ChoiceEnd(index, choice.finish, choice.stop_sequence, choice.logprobs, choice.extra))
+            end = ChoiceEnd(index, choice.finish, choice.stop_sequence, choice.logprobs, choice.extra)
+            end.native, end.note = choice.native, choice.note
+            out.append(end)
     if answer.usage is not None:
         out.append(answer.usage)
     out.append(End())

@@ -56,13 +56,15 @@ class Sampling:
 
 @dataclass(slots=True)
 class OutputFormat:
-    """`json_object`: any JSON object. `json_schema`: one that `schema` allows; `strict` = it must be checked."""
+    """`json_object`: any JSON object. `json_schema`: one that `schema` allows; `strict` = it must be checked.
+    `choice`: one of the texts in `choices`, as it stands there."""
 
-    kind: Literal["json_object", "json_schema"]
+    kind: Literal["json_object", "json_schema", "choice"]
     name: str | None = None
     schema: dict[str, Any] | None = None
     description: str | None = None
     strict: bool | None = None
+    choices: list[str] | None = None
 
 
 @dataclass(slots=True)
@@ -91,6 +93,19 @@ class Options:
 
 
 @dataclass(slots=True)
+class Bound:
+    """A field that only one dialect has and that changes what the answer means (a tool that the API's maker runs, a
+    prompt that it keeps). A server of that dialect gets it; anywhere else an `offer` is dropped and named by its
+    `path`, and whatever is no offer is refused by it."""
+
+    dialect: str
+    name: str
+    value: Any
+    offer: bool = False
+    path: str = field(default="", compare=False, repr=False)
+
+
+@dataclass(slots=True)
 class Chat:
     model: str
     messages: list[Message]
@@ -109,6 +124,7 @@ class Chat:
     prefill: bool = False
     options: Options = field(default_factory=Options)
     extra: Extra | None = None
+    bound: list[Bound] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list, compare=False)
     """Fields that the dialect knows to be labels or tuning no server here has: named in `x-gateway-dropped`."""
     client: object | None = field(default=None, compare=False, repr=False)

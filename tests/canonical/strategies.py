@@ -39,6 +39,8 @@ choices = st.builds(
     maybe,
     logprobs,
     extras("openai.choice", "openai.message"),
+    maybe,
+    maybe,
 )
 counts = st.none() | st.integers(0, 100)
 answers = st.builds(
@@ -47,7 +49,7 @@ answers = st.builds(
     texts,
     st.none() | st.integers(0, 2**40),
     st.lists(choices, max_size=3),
-    st.none() | st.builds(Usage, counts, counts, counts, counts, extras("openai.usage")),
+    st.none() | st.builds(Usage, counts, counts, counts, counts, extras("openai.usage"), counts),
     extras("openai", "gemini"),
 )
 
