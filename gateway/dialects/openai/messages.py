@@ -43,11 +43,12 @@ def parse_messages(value: object, limits: Limits) -> list[Message]:
         raise BadRequest("`messages` is empty", param="messages")
     legacy = _LegacyCalls()
     messages = [_message(entry, f"messages[{i}]", limits, legacy) for i, entry in enumerate(entries)]
-    _check_images(messages, limits.images)
+    check_images(messages, limits.images)
     return messages
 
 
-def _check_images(messages: list[Message], most: int) -> None:
+def check_images(messages: list[Message], most: int) -> None:
+    """Raises BadRequest for the message with which the images get more than `most`."""
     count = 0
     for message in messages:
         for part in message.parts:
