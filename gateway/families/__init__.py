@@ -7,9 +7,9 @@ server says outranks all of this.
 from __future__ import annotations
 
 from gateway.canonical.facts import Facts
-from gateway.families import default, gemma4
+from gateway.families import default, gemma4, llama, mistral, qwen
 
-_FAMILIES = (gemma4.recognise,)
+_FAMILIES = (gemma4.recognise, qwen.recognise, llama.recognise, mistral.recognise)
 
 
 def identify(*names: str) -> Facts:
