@@ -115,8 +115,7 @@ class Gateway:
         self.upstream = Upstream()
         self.prober = Prober(self.fleet, self._changed)
         self.relay = Relay(self.upstream, self.sweep)
-        self.relay.configure(self.settings)
-        self.router = Router(self.fleet, self.relay, self.settings)
+        self.router = Router(self.fleet, self.relay)
         self.dispatcher = Dispatcher(self.fleet, self.router, self.relay, self.prober, self.recorder)
         self.front = Front(self._endpoints(), self._routes(), self.recorder, lambda: self.keys, lambda: self.settings)
         self.metrics.configured(self.settings.digest)
@@ -141,8 +140,6 @@ class Gateway:
         keys = Keys(settings)
         self.fleet.apply(settings)
         self.settings, self.keys = settings, keys
-        self.relay.configure(settings)
-        self.router.configure(settings)
         self.memory.limit = settings.limits.memory
         self.log.set_level(settings.log.level)
         self.prober.sync()

@@ -5,11 +5,17 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import httpx2
 import pytest
+import yaml
 
 from gateway.app import Gateway, NeedsRestart, _follow, _Server, check_fixed, serve
 from gateway.engine.fleet import Fleet
 from gateway.settings import NotBuilt, Settings, parse
+from tests.conftest import Upstreams
+from tests.faults import answers
+from tests.faults.running import CHAT, FAST, ask, config
+from tests.faults.steps import Gate, Json
 
 TEXT = "listen: 127.0.0.1:0\n"
 
@@ -80,3 +86,28 @@ async def test_a_bug_in_a_reload_is_not_the_end_of_reloads(tmp_path: Any, monkey
     await asyncio.gather(task, return_exceptions=True)
     await gateway.stop()
     assert "an internal error (RuntimeError)" in capsys.readouterr().err
+
+
+async def test_a_reload_does_not_change_the_policy_of_a_request_under_way(upstreams: Upstreams):
+    """The first target fails after a reload that keeps text at home: the request goes on by what held when it came."""
+    one, two = await upstreams(2, kind="openai")
+    gate = asyncio.Event()
+    one.answer(Gate(gate), Json(answers.error("out of memory"), 500))
+    about = {"backends": {"one": {"local": True}, "two": {"local": False}}, "timeouts": {**FAST, "first_byte": 5.0}}
+    prefer = [{"match": {}, "prefer": [{"backend": "one"}]}]
+    gateway = Gateway(parse(yaml.safe_dump(config(one, two, routes=prefer, **about)), {}))
+    await gateway.start()
+    try:
+        transport = httpx2.ASGITransport(app=gateway.front)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://gateway") as client:
+            under_way = asyncio.create_task(client.post(CHAT, json=ask()))
+            await one.seen()
+            text = yaml.safe_dump(config(one, two, routes=prefer, privacy={"text": "local"}, **about))
+            gateway.reload(parse(text, {}))
+            gate.set()
+            got = await under_way
+            assert (got.status_code, got.headers["x-gateway-attempts"]) == (200, "2")
+            late = await client.post(CHAT, json=ask())
+            assert (late.status_code, late.headers["x-gateway-target"].partition("/")[0]) == (502, "one")
+    finally:
+        await gateway.stop()

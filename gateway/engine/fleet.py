@@ -278,7 +278,7 @@ class Fleet:
         self.settings: Settings
         self.servers: dict[str, Server] = {}
         self._exact: dict[str, Name] = {}
-        self._public: dict[int, str] = {}
+        self._public: dict[int, Name] = {}
         self._globs: list[tuple[str, Name]] = []
 
     def apply(self, settings: Settings) -> None:
@@ -324,10 +324,10 @@ class Fleet:
                 found = exact.setdefault(model_id, Name(model_id, []))
                 if d not in found.deployments:
                     found.deployments.append(d)
-        public: dict[int, str] = {}
+        public: dict[int, Name] = {}
         for name in exact.values():
             for d in name.deployments:
-                public.setdefault(id(d), name.public)
+                public.setdefault(id(d), name)
         usable = [d for s in self.servers.values() for d in s.deployments.values() if d.named or d.listed]
         exact["auto"] = Name("auto", usable, auto=True)
         self._exact, self._globs, self._public = exact, globs, public
@@ -348,7 +348,11 @@ class Fleet:
 
     def public_name(self, d: Deployment) -> str:
         """The name under which clients know this deployment; `auto` answers with it."""
-        return self._public.get(id(d)) or d.candidate.target.model
+        return self.name_of(d).public
+
+    def name_of(self, d: Deployment) -> Name:
+        """The same with what it sets. One that a reload has taken away meanwhile has its own id for a name."""
+        return self._public.get(id(d)) or Name(d.candidate.target.model, [d])
 
     def names(self) -> Iterable[Name]:
         """Every public name once, `auto` last."""

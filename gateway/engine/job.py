@@ -11,6 +11,7 @@ from gateway.canonical.needs import Needs
 from gateway.canonical.requests import Request
 from gateway.dialects import LIMITS, Encoder, Limits
 from gateway.engine.record import Record
+from gateway.settings import Settings
 
 Header = tuple[bytes, bytes]
 
@@ -42,7 +43,7 @@ class ClientCodec(Protocol):
 class Job:
     """One request on its way through the engine. `phase` is where it was when the client left."""
 
-    context: Context
+    context: Context[Settings]
     request: Request
     codec: ClientCodec
     outlet: Outlet

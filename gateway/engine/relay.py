@@ -7,6 +7,7 @@ another target may still be tried; from then on the client has the rest, or an e
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -25,7 +26,6 @@ from gateway.engine.upstream import Upstream
 from gateway.errors import BadResponse, ClientGone, GatewayError, PrivacyRail, Truncated
 from gateway.filters import complete
 from gateway.routing.fit import privacy_lacks
-from gateway.settings import Settings
 
 
 class Relay:
@@ -33,17 +33,12 @@ class Relay:
         self._upstream = upstream
         self._sweep = sweep
 
-    def configure(self, settings: Settings) -> None:
-        self._life_sign = settings.timeouts.life_sign
-        self._privacy = settings.privacy
-        self._send_stall = settings.timeouts.send_stall
-
     # ---- the life of a job ----
 
     def start(self, job: Job) -> None:
         """Arms the life signs of a stream: a timer per request, not per read."""
         if job.streamed:
-            job.timer = asyncio.get_running_loop().call_later(self._life_sign, self._show_life, job)
+            job.timer = asyncio.get_running_loop().call_later(_life_sign(job), self._show_life, job)
 
     def _show_life(self, job: Job) -> None:
         job.signs = asyncio.create_task(self._signs(job), name="life signs")
@@ -56,14 +51,15 @@ class Relay:
                     job.shown = job.headers
                     await job.outlet.begin(job.headers, job.encoder.media_type)
                 await job.outlet.write(job.encoder.life_sign(*job.progress))
-                await asyncio.sleep(self._life_sign)
+                await asyncio.sleep(_life_sign(job))
         except ClientGone:
             return  # the request's own task is told in its own way
 
     async def say_last(self, job: Job, data: bytes) -> None:
         """The last words of a stream, to a client that may have stopped reading."""
         now = asyncio.get_running_loop().time()
-        watch = Watch(self._sweep, now + self._send_stall, now + self._send_stall, "send")
+        end = now + job.context.snapshot.timeouts.send_stall
+        watch = Watch(self._sweep, end, end, "send")
         try:
             with watch:
                 await job.outlet.write(data)
@@ -80,7 +76,7 @@ class Relay:
         `job.content` says so."""
         backend = d.server.backend
         assert backend is not None
-        self._check_privacy(job.needs, d)
+        check_privacy(job.needs, d, job.context.snapshot.privacy)
         if job.streamed:
             job.encoder = job.codec.encoder(job.request, job.model)  # nothing of an earlier attempt stays in it
         self._note(job, d, call)
@@ -107,15 +103,10 @@ class Relay:
                 if exchange is not None:
                     exchange.close()
 
-    def _check_privacy(self, needs: Needs, d: Deployment) -> None:
-        """Routing has refused this already; the last hop does not take its word for it."""
-        if not d.candidate.local and privacy_lacks(needs, d.candidate, self._privacy):
-            raise PrivacyRail("privacy keeps this request on the local servers")
-
-    async def fetch(self, call: Call, d: Deployment, needs: Needs, seconds: float) -> Any:
-        """A small whole call outside of any client's answer (counting). Raises GatewayError."""
+    async def fetch(self, call: Call, d: Deployment, seconds: float) -> Any:
+        """A small whole call outside of any client's answer (counting). Raises GatewayError. That the server may see it
+        is the caller's to check."""
         assert d.server.backend is not None
-        self._check_privacy(needs, d)
         end = asyncio.get_running_loop().time() + seconds
         with Watch(self._sweep, end, end):
             exchange = await self._upstream.send(call, d.server.address, "count")
@@ -174,6 +165,16 @@ class Relay:
         body = msgspec.json.encode(job.codec.render_answer(answer, job.request))
         job.content = True
         await job.outlet.whole(200, job.headers, body)
+
+
+def check_privacy(needs: Needs, d: Deployment, privacy: Mapping[str, str]) -> None:
+    """Raises PrivacyRail. Routing has refused this already; the last hop does not take its word for it."""
+    if not d.candidate.local and privacy_lacks(needs, d.candidate, privacy):
+        raise PrivacyRail("privacy keeps this request on the local servers")
+
+
+def _life_sign(job: Job) -> float:
+    return job.context.snapshot.timeouts.life_sign
 
 
 def _first_byte(job: Job, d: Deployment) -> float:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,12 +18,11 @@ from gateway.canonical.needs import Needs, needs_of
 from gateway.canonical.requests import Chat, Completion, CountTokens, Request
 from gateway.engine.admission import queue_full
 from gateway.engine.fleet import Deployment, Fleet, Name
-from gateway.engine.relay import Relay
+from gateway.engine.relay import Relay, check_privacy
 from gateway.errors import GatewayError
 from gateway.routing.candidate import Candidate, Lack
 from gateway.routing.fit import context_lack
-from gateway.routing.policy import Decision, Policy, decide, refusal
-from gateway.routing.rules import Match, Rule
+from gateway.routing.policy import Decision, decide, refusal
 from gateway.routing.strict import parameter_lacks, part_lacks
 from gateway.settings import Settings
 
@@ -39,6 +38,8 @@ class Route:
     needs: Needs
     decision: Decision
     by_candidate: dict[int, Deployment]
+    privacy: Mapping[str, str]
+    """As it was set when the request came."""
     short: list[tuple[Candidate, Lack]] = field(default_factory=list)
     """Targets that the prompt turned out to be too long for."""
     unable: list[GatewayError] = field(default_factory=list)
@@ -64,39 +65,33 @@ class Route:
 class Router:
     """Finds routes through the fleet. One per process."""
 
-    def __init__(self, fleet: Fleet, relay: Relay, settings: Settings) -> None:
+    def __init__(self, fleet: Fleet, relay: Relay) -> None:
         self._fleet = fleet
         self._relay = relay
-        self.configure(settings)
 
-    def configure(self, settings: Settings) -> None:
-        rules = list(settings.routes)
-        if settings.auto.prefer:
-            rules.append(Rule(Match(model=("auto",)), prefer=settings.auto.prefer, path="auto.prefer"))
-        self._policy = Policy(rules=rules, privacy=settings.privacy, auto_hosted=settings.auto.hosted)
-
-    def route(self, ctx: Context, request: Request) -> Route:
+    def route(self, ctx: Context[Settings], request: Request) -> Route:
         """Raises ModelNotFound. A decision without targets is not an error yet: explain wants to see it."""
         name = self._fleet.resolve(request.model)
         needs = needs_of(request)
+        policy = ctx.snapshot.policy
         decision = decide(
             needs,
             [d.candidate for d in name.deployments],
             model=name.public,
             auto=name.auto,
             dialect=ctx.dialect,
-            policy=self._policy,
+            policy=policy,
             now=asyncio.get_running_loop().time(),
             affinity=affinity(request) if len(name.deployments) > 1 else "",
         )
-        return Route(name, needs, decision, {id(d.candidate): d for d in name.deployments})
+        return Route(name, needs, decision, {id(d.candidate): d for d in name.deployments}, policy.privacy)
 
     async def prepare(self, route: Route, request: Request, candidate: Candidate) -> Call | None:
         """The call for one of the targets that the decision found. None, and noted in the route, if the target turns
         out to have too little room, its kind can't take this very request, or would take it but not as it must be."""
         d = route.by_candidate[id(candidate)]
         assert d.server.backend is not None
-        name = self._fleet.resolve(self._fleet.public_name(d)) if route.name.auto else route.name
+        name = self._fleet.name_of(d) if route.name.auto else route.name
         asked, request = request, with_defaults(request, name)
         lack = await self._too_long(route, request, d)
         if lack is not None:
@@ -149,19 +144,20 @@ class Router:
             return None
         if isinstance(request, Chat) and c.facts.counts and not route.needs.media:
             # a medium would travel twice, and its bounds say enough
-            counted = await self._count(CountTokens(request), d, route.needs)
+            counted = await self._count(CountTokens(request), d, route)
             if counted is not None:
                 return context_lack(counted, c)
         return context_lack(low, c)
 
-    async def _count(self, request: CountTokens, d: Deployment, needs: Needs) -> int | None:
+    async def _count(self, request: CountTokens, d: Deployment, route: Route) -> int | None:
         """The prompt's tokens as the server counts them; None where it can't or does not answer soon."""
         assert d.server.backend is not None
         try:
             call = d.server.backend.count(request, d.candidate.target, d.candidate.facts)
             if call is None:
                 return None
-            return d.server.backend.read_count(await self._relay.fetch(call, d, needs, COUNT_SECONDS))
+            check_privacy(route.needs, d, route.privacy)
+            return d.server.backend.read_count(await self._relay.fetch(call, d, COUNT_SECONDS))
         except (GatewayError, KeyError, TypeError, ValueError):
             return None
 

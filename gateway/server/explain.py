@@ -15,19 +15,20 @@ from gateway.errors import GatewayError
 from gateway.routing.explain import explain
 from gateway.server.handlers import ModelEndpoint
 from gateway.server.outlet import AsgiOutlet
+from gateway.settings import Settings
 
 
 class ExplainEndpoint(ModelEndpoint):
     """The body is a chat request as it would be sent to the endpoint of this codec: read, parsed and watched alike."""
 
-    async def _answer(self, request: Request, context: Context, outlet: AsgiOutlet, record: Record) -> None:
+    async def _answer(self, request: Request, context: Context[Settings], outlet: AsgiOutlet, record: Record) -> None:
         assert isinstance(request, Chat)
         value = await explain_chat(request, context, self._dispatcher.router)
         record.model = value["model"]
         await outlet.whole(200, [], msgspec.json.encode(value))
 
 
-async def explain_chat(chat: Chat, context: Context, router: Router) -> dict[str, Any]:
+async def explain_chat(chat: Chat, context: Context[Settings], router: Router) -> dict[str, Any]:
     """Raises ModelNotFound; any other error that serving would give stands in the answer's `error`."""
     route = router.route(context, chat)
     foreseen = await router.foresee(route, chat)

@@ -61,7 +61,7 @@ class ModelEndpoint:
         finally:
             held.release()
 
-    async def _answer(self, request: Request, context: Context, outlet: AsgiOutlet, record: Record) -> None:
+    async def _answer(self, request: Request, context: Context[Settings], outlet: AsgiOutlet, record: Record) -> None:
         """Answers the request, whose client is watched from here on."""
         record.stream = isinstance(request, Chat | Completion) and request.stream
         job = Job(context, request, self._codec, outlet, record, streamed=record.stream)
@@ -108,7 +108,7 @@ class ModelEndpoint:
             self._limits = settings, limits
         return self._limits[1]
 
-    def _context(self, key: str, request: Request, record: Record, settings: Settings) -> Context:
+    def _context(self, key: str, request: Request, record: Record, settings: Settings) -> Context[Settings]:
         return Context(
             record.request_id,
             self._dialect,

@@ -13,7 +13,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, m
 
 from gateway.canonical.facts import Facts
 from gateway.canonical.requests import ThinkingConfig
-from gateway.routing.rules import DEFAULT_RULES, Rule, Selector
+from gateway.routing.policy import Policy
+from gateway.routing.rules import DEFAULT_RULES, Match, Rule, Selector
 from gateway.settings.address import Address, read_url
 from gateway.settings.values import (
     Count,
@@ -251,6 +252,14 @@ class Settings(Section):
     otel: OtelSettings | None = None
     tls: TlsSettings | None = None
     quotas: QuotaSettings = QuotaSettings()
+
+    @cached_property
+    def policy(self) -> Policy:
+        """What routing goes by."""
+        rules = list(self.routes)
+        if self.auto.prefer:
+            rules.append(Rule(Match(model=("auto",)), prefer=self.auto.prefer, path="auto.prefer"))
+        return Policy(rules=rules, privacy=self.privacy, auto_hosted=self.auto.hosted)
 
     @cached_property
     def digest(self) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from gateway.backends import Call, Discovery, Model
-from gateway.canonical.content import Message, Text, Thinking
+from gateway.canonical.content import Audio, Media, Message, Text, Thinking
 from gateway.canonical.context import Context
 from gateway.canonical.facts import Facts
 from gateway.canonical.requests import Chat, Options, Sampling
@@ -43,14 +43,14 @@ def routed(settings: Settings) -> tuple[Router, dict[str, Deployment]]:
     for server in fleet.servers.values():
         server.learn(Discovery("ready", [Model("m", facts=Facts(context=100_000))]))
     fleet.rename()
-    return Router(fleet, NoRelay(), settings), {d.server.name: d for d in fleet.resolve("g").deployments}
+    return Router(fleet, NoRelay()), {d.server.name: d for d in fleet.resolve("g").deployments}
 
 
 def ask(**fields: Any) -> Chat:
     return Chat("g", [Message("user", [Text("hello")])], **fields)
 
 
-def context(settings: Settings) -> Context:
+def context(settings: Settings) -> Context[Settings]:
     return Context("r", "openai", "", settings, 0.0, 1e9)
 
 
@@ -182,3 +182,26 @@ async def test_a_default_of_the_operator_is_no_parameter_of_the_request():
     settings = parse(yaml.safe_dump({"backends": entries, "models": models}), {})
     router, _ = routed(settings)
     assert (await foreseen(router, settings, ask(options=STRICT)))[1] == "one"
+
+
+async def test_a_request_keeps_the_policy_that_it_came_with():
+    def under(privacy: str, prefer: str) -> Settings:
+        return parse(yaml.safe_dump({
+            "backends": {
+                "near": {"kind": "llamacpp", "url": "http://127.0.0.1:9", "facts": {"audio": False}},
+                "far": {"kind": "openai", "url": "http://127.0.0.1:8", "local": False, "facts": {"audio": True}},
+            },
+            "models": {"g": {"targets": [{"backend": "near"}, {"backend": "far"}]}},
+            "routes": [{"match": {}, "prefer": [{"backend": prefer}]}],
+            "privacy": {"audio": privacy},
+        }), {})  # fmt: skip
+
+    old, new = under("any", "near"), under("local", "far")
+    router, _ = routed(new)
+    assert (await foreseen(router, old, ask()))[1] == "near"
+    assert (await foreseen(router, new, ask()))[1] == "far"
+    sound = Audio(Media("audio/wav", base64="UklGRiQAAABXQVZFZm10IA=="), path="messages[0].content[0]")
+    chat = Chat("g", [Message("user", [sound])])
+    assert (await foreseen(router, old, chat))[1] == "far"
+    _, error = await foreseen(router, new, chat)
+    assert isinstance(error, GatewayError) and error.code == "privacy_rail"

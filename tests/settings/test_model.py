@@ -4,7 +4,17 @@ from dataclasses import fields
 
 from pydantic import SecretStr
 
-from gateway.settings.model import AuthSettings, BackendSettings, BackendTimeouts, Limits, Section, Settings, Timeouts
+from gateway.routing.rules import DEFAULT_RULES, Selector
+from gateway.settings.model import (
+    AuthSettings,
+    AutoSettings,
+    BackendSettings,
+    BackendTimeouts,
+    Limits,
+    Section,
+    Settings,
+    Timeouts,
+)
 
 
 def test_a_key_without_a_value_is_not_there() -> None:
@@ -67,3 +77,14 @@ def test_every_known_fact_reaches_the_digest() -> None:
         assert name in {f.name for f in fields(facts)}
     changed = type(facts)(operations=frozenset({"chat"}), audio=True, context=5)
     assert plain != Settings(backends={"a": a.model_copy(update={"facts": changed})}).digest
+
+
+def test_the_policy_is_one_object_per_configuration() -> None:
+    plain = Settings()
+    assert plain.policy is plain.policy
+    assert (list(plain.policy.rules), plain.policy.auto_hosted) == (list(DEFAULT_RULES), False)
+    assert plain.policy.privacy == {"audio": "local"}
+    wish = Selector(kind=("vllm",))
+    liked = Settings(auto=AutoSettings(hosted=True, prefer=(wish,)), privacy={"image": "local"}).policy
+    assert (liked.rules[-1].match.model, liked.rules[-1].prefer) == (("auto",), (wish,))
+    assert (liked.auto_hosted, liked.privacy) == (True, {"image": "local"})
