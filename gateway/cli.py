@@ -45,12 +45,20 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _worker(args: list[str]) -> int:
-    if args[:1] != ["llamacpp"]:
-        print("usage: gateway worker llamacpp --model FILE --port PORT [...]", file=sys.stderr)
-        return 0 if args[:1] in (["-h"], ["--help"]) else 2
-    from gateway.worker.llamacpp import main as llamacpp
+    if args[:1] == ["llamacpp"]:
+        from gateway.worker.llamacpp import main as llamacpp
 
-    return llamacpp(args[1:])
+        return llamacpp(args[1:])
+    if args[:1] == ["keras"]:
+        from gateway.worker.keras.serve import main as keras
+
+        return keras(args[1:])
+    print(
+        "usage: gateway worker llamacpp --model FILE --port PORT [...]\n"
+        "       gateway worker keras --preset NAME --port PORT [...]",
+        file=sys.stderr,
+    )
+    return 0 if args[:1] in (["-h"], ["--help"]) else 2
 
 
 def _parser() -> argparse.ArgumentParser:
