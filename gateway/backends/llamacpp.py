@@ -4,6 +4,12 @@
 - Thinking is on unless told otherwise; the switch must be a boolean, a string is 400.
 - A named tool choice is ignored without a word, `required` is enforced by a grammar: only that tool, and `required`.
 - Tools together with a schema: the schema wins and no tool can be called. Tools with logprobs in a stream: 400.
+- It looks for the client of a whole answer only when nothing happened in any slot for a second, for that of a stream at
+  every token: so all is asked for as a stream. One thing is not: a whole chat with logprobs, which a stream loses for
+  tokens that show no text of their own (the last one, marks of a thought). Such an answer can't be cancelled at once.
+- With `n`, each choice of a stream brings a usage of its own, in the order in which they end; they are added up. A
+  whole answer counts its first choice only.
+- A begun answer (prefill) is repeated by a whole answer, not by a stream.
 - Media: pictures by a data: URL of type image/*, sound as `input_audio` (wav and mp3, known by their first bytes),
   video as `video_url` where ffmpeg is installed; frames only, no sound. A URL would be fetched by the server itself.
 - A medium that it can't take at all is 500, as are a bad schema and arguments that are no JSON: the client's fault.
@@ -16,6 +22,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -24,8 +31,10 @@ from gateway.backends.base import HINTS, JSON, Json, OpenAIWire, keep, number_in
 from gateway.backends.wire.listing import cards, json_of, trouble
 from gateway.backends.wire.prepare import Manner, words
 from gateway.backends.wire.refusal import Signs
+from gateway.canonical.events import Event, Usage
 from gateway.canonical.facts import Facts, State, Target
-from gateway.canonical.requests import Chat, Completion, CountTokens, ThinkingConfig
+from gateway.canonical.requests import Chat, Completion, CountTokens, Request, ThinkingConfig
+from gateway.dialects import Decoder
 from gateway.errors import UnsupportedParameter
 from gateway.families.default import quantization
 
@@ -47,6 +56,7 @@ _SMALLEST = 1_000_000
 class Backend(OpenAIWire):
     kind = "llamacpp"
     names_itself = True
+    always_streams = True
     tier = 1
     slots = 4
     assumed = Facts(
@@ -108,6 +118,15 @@ class Backend(OpenAIWire):
         if thinking.enabled and thinking.budget:
             body["reasoning_budget_tokens"] = thinking.budget
 
+    def streams(self, request: Chat | Completion) -> bool:
+        asked = (request.extra or {}).get("openai") or {}
+        loses = isinstance(request, Chat) and (request.logprobs or asked.get("n_probs"))
+        return request.stream or (self.always_streams and not loses)
+
+    def decoder(self, request: Request) -> Decoder:
+        decoder = super().decoder(request)
+        return _AddedUsage(decoder) if isinstance(request, Chat | Completion) and request.choices > 1 else decoder
+
     def adapt(self, body: Json, request: Chat, facts: Facts, dropped: list[str]) -> None:
         slots = facts.choices or facts.slots
         if slots is not None and request.choices > slots:
@@ -120,11 +139,11 @@ class Backend(OpenAIWire):
             )
         if tools and "grammar" in body:
             raise UnsupportedParameter("this server can't call tools while it keeps to a grammar", param="grammar")
-        if "tools" in body and request.logprobs and request.stream:
+        if "tools" in body and request.logprobs and "stream" in body:
             raise UnsupportedParameter("this server gives no logprobs in a stream with tools", param="logprobs")
         if "repetition_penalty" in body:
             body["repeat_penalty"] = body.pop("repetition_penalty")
-        if request.stream:
+        if "stream" in body:
             body["return_progress"] = True
 
     def adapt_completion(self, body: Json, request: Completion, facts: Facts, dropped: list[str]) -> None:
@@ -138,7 +157,7 @@ class Backend(OpenAIWire):
             dropped.append("best_of")
         if "repetition_penalty" in body:
             body["repeat_penalty"] = body.pop("repetition_penalty")
-        if request.stream:
+        if "stream" in body:
             body["return_progress"] = True
 
     def count(self, request: CountTokens, target: Target, facts: Facts) -> Call | None:
@@ -181,6 +200,30 @@ class Backend(OpenAIWire):
                 {"chat", "completion", "count_tokens"} | ({"embedding"} if embeds else set())
             )
         return Discovery(state, [model], version)
+
+
+class _AddedUsage:
+    """A decoder of several choices: each Usage tells of all choices that have ended. The prompt was read once; what the
+    later choices have of it from the first one was never in the cache before."""
+
+    __slots__ = ("_decoder", "_sum")
+
+    def __init__(self, decoder: Decoder) -> None:
+        self._decoder = decoder
+        self._sum: Usage | None = None
+
+    def feed(self, data: bytes) -> list[Event]:
+        return [self._add(e) if isinstance(e, Usage) else e for e in self._decoder.feed(data)]
+
+    def end(self) -> list[Event]:
+        return [self._add(e) if isinstance(e, Usage) else e for e in self._decoder.end()]
+
+    def _add(self, e: Usage) -> Usage:
+        if self._sum is not None and e.output is not None:
+            cached = [c for c in (self._sum.cached, e.cached) if c is not None]
+            e = replace(e, output=(self._sum.output or 0) + e.output, cached=min(cached, default=None))
+        self._sum = e
+        return e
 
 
 def _model(card: Json, props: Json) -> Model:

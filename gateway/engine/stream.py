@@ -24,15 +24,18 @@ from gateway.canonical.events import (
 from gateway.canonical.requests import Chat, Request
 from gateway.engine.deadlines import Watch
 from gateway.engine.fleet import Deployment, check_model
-from gateway.engine.http1 import Exchange
+from gateway.engine.http1 import MAX_ANSWER, Exchange
 from gateway.engine.job import Job
 from gateway.errors import BadResponse, GatewayError, Truncated, by_code
 from gateway.filters import Filter, complete, finish, run
 from gateway.filters.hide_thinking import HideThinking
 from gateway.filters.tool_calls import ToolCalls
 
+EVENT_STREAM = "text/event-stream"
 REFUSAL_LIMIT = 64 * 1024
 """Octets of a server's error that are read."""
+LARGEST_FOLD = 2 * MAX_ANSWER
+"""Octets of a stream that becomes a whole answer: nine tenths of them are framing. 250 a token is usual."""
 LINGER = 0.1
 """Seconds to wait for the end of a reply whose answer is complete, so that its connection can be used again."""
 TELLING = 256
@@ -82,11 +85,12 @@ class StreamedReply:
         assert backend is not None
         self._filters = filters
         exchange = self._exchange
-        if exchange.content_type != "text/event-stream":
+        if exchange.content_type != EVENT_STREAM:
             raise await self._not_a_stream()
         decoder = backend.decoder(self._job.request)
         clock = asyncio.get_running_loop().time
         done = False
+        size = 0
         while not done:
             broken: GatewayError | None = None
             try:
@@ -104,6 +108,9 @@ class StreamedReply:
             if filters:
                 events = complete(filters, events) if done else run(filters, events)
             if self._folder is not None:
+                size += len(data)
+                if size > LARGEST_FOLD:
+                    raise BadResponse("the server's answer is too large")
                 self._folder.feed(events)
             elif self._job.content:
                 await self._write(events)
@@ -111,11 +118,15 @@ class StreamedReply:
                 self._held += events
                 if content or done:
                     await self._first_content()
-        if self._folder is None:
-            await self._job.outlet.end()  # the client need not wait for the server to close
+        if self._folder is not None:
+            return self._folder.answer
+        await self._job.outlet.end()
+        return None
+
+    async def settle(self) -> None:
+        """After the client has its answer, which it need not wait for: the end of the reply, and what it tells."""
         await self._linger()
         self._learn_rate()
-        return None if self._folder is None else self._folder.answer
 
     async def _look(self, events: list[Event], now: float) -> tuple[bool, bool]:
         """Notes what the events say about time, tokens and progress. Returns (complete, has content); raises for a

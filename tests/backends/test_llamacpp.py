@@ -3,6 +3,7 @@ import pytest
 
 from gateway.backends import Discovery, Reply, load, run_probe
 from gateway.canonical.content import Audio, Image, Media, Message, Refusal, Text, Thinking, Video
+from gateway.canonical.events import Usage, fold
 from gateway.canonical.facts import Facts, Target, layer
 from gateway.canonical.requests import (
     Chat,
@@ -37,15 +38,14 @@ def chat(**fields) -> Chat:
     return Chat("public", fields.pop("messages", [USER]), **fields)
 
 
-BASE = {"model": "tiny-gemma4", "messages": [{"role": "user", "content": "x"}], "chat_template_kwargs": OFF}
+STREAM = {"stream": True, "stream_options": {"include_usage": True}, "return_progress": True}
+WHOLE = {"model": "tiny-gemma4", "messages": [{"role": "user", "content": "x"}], "chat_template_kwargs": OFF}
+BASE = {**WHOLE, **STREAM}
 JSON_SCHEMA = OutputFormat("json_schema", "n", {"type": "object"})
 
 BUILT = [
     (chat(), BASE),
-    (
-        chat(stream=True),
-        {**BASE, "stream": True, "stream_options": {"include_usage": True}, "return_progress": True},
-    ),
+    (chat(stream=True), BASE),
     (chat(tools=[], parallel_tool_calls=True), BASE),
     (chat(tools=TOOLS), {**BASE, "tools": RENDERED}),
     (chat(tools=TOOLS, tool_choice=ToolChoice("none")), {**BASE, "tools": RENDERED, "tool_choice": "none"}),
@@ -75,7 +75,12 @@ BUILT = [
         chat(sampling=Sampling(temperature=0, top_k=3, seed=1, repetition_penalty=1.1, logit_bias={"5": 2.0})),
         {**BASE, "temperature": 0, "top_k": 3, "seed": 1, "repeat_penalty": 1.1, "logit_bias": {"5": 2.0}},
     ),
-    (chat(choices=2, logprobs=True, top_logprobs=1), {**BASE, "n": 2, "logprobs": True, "top_logprobs": 1}),
+    (chat(choices=2), {**BASE, "n": 2}),
+    (chat(logprobs=True, top_logprobs=1), {**WHOLE, "logprobs": True, "top_logprobs": 1}),
+    (chat(logprobs=True, tools=TOOLS), {**WHOLE, "logprobs": True, "tools": RENDERED}),
+    (chat(logprobs=True, stream=True), {**BASE, "logprobs": True}),
+    (chat(extra={"openai": {"n_probs": 2}}), {**WHOLE, "n_probs": 2}),
+    (chat(extra={"openai": {"n_probs": 0}}), {**BASE, "n_probs": 0}),
     (
         chat(output=JSON_SCHEMA),
         {
@@ -138,8 +143,9 @@ BUILT = [
 
 @pytest.mark.parametrize(("request_", "expected"), BUILT)
 def test_bodies(request_: Chat, expected: dict) -> None:
-    got = body(request_)
-    assert got == expected
+    call = BACKEND.build(request_, TARGET, FACTS)
+    assert body_of(call) == expected
+    assert call.streamed == ("stream" in expected)
 
 
 REFUSED = [
@@ -182,25 +188,52 @@ def test_a_template_that_cannot_think() -> None:
     assert body_of(call) == BASE
 
 
-def test_completions() -> None:
-    request = Completion("m", ["a"], best_of=2, sampling=Sampling(repetition_penalty=1.5), stream=True)
+@pytest.mark.parametrize("stream", [False, True])
+def test_completions(stream: bool) -> None:
+    request = Completion("m", ["a"], best_of=2, logprobs=1, sampling=Sampling(repetition_penalty=1.5), stream=stream)
     call = BACKEND.build(request, TARGET, FACTS)
-    assert call.dropped == ["best_of"]
-    assert body_of(call) == {
-        "model": "tiny-gemma4",
-        "prompt": "a",
-        "stream": True,
-        "stream_options": {"include_usage": True},
-        "return_progress": True,
-        "repeat_penalty": 1.5,
-    }
+    assert (call.dropped, call.streamed) == (["best_of"], True)
+    assert body_of(call) == {"model": "tiny-gemma4", "prompt": "a", "logprobs": 1, "repeat_penalty": 1.5, **STREAM}
+
+
+def chunk(index: int, usage: dict | None = None, **choice) -> bytes:
+    choices = [{"index": index, "finish_reason": None, **choice}] if choice else []
+    value = {"id": "x", "choices": choices, "usage": usage}
+    return b"data: " + msgspec.json.encode(value) + b"\n\n"
+
+
+def spent(completion: int, cached: int) -> dict:
+    details = {"cached_tokens": cached}
+    return {"prompt_tokens": 41, "completion_tokens": completion, "prompt_tokens_details": details}
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("request_", [chat(choices=2), Completion("m", ["a"], choices=2)])
+def test_the_usage_of_all_choices_is_added_up(request_, first: int) -> None:
+    """As measured: each choice ends with a usage of its own, and all but one have the prompt from the first one's."""
+    decoder = BACKEND.decoder(request_)
+    usages = [spent(27, 0), spent(30, 40)]
+    data = b"".join(
+        chunk(i, delta={"content": "a"}, text="a")
+        + chunk(i, delta={}, text="", finish_reason="stop")
+        + chunk(i, usage=usages[i])
+        for i in (first, 1 - first)
+    )
+    answer = fold([*decoder.feed(data), *decoder.feed(b"data: [DONE]\n\n")])
+    assert answer.usage == Usage(41, 57, 0)
+
+
+def test_one_choice_may_tell_its_usage_as_often_as_it_likes() -> None:
+    decoder = BACKEND.decoder(chat())
+    told = [e for _ in range(2) for e in decoder.feed(chunk(0, usage=spent(3, 1))) if isinstance(e, Usage)]
+    assert told == [Usage(41, 3, 1)] * 2
 
 
 def test_counting() -> None:
     request = CountTokens(chat(tools=TOOLS, sampling=Sampling(max_tokens=3), stream=True))
     call = BACKEND.count(request, TARGET, FACTS)
     assert call is not None
-    assert (call.path, body_of(call)) == ("/v1/chat/completions/input_tokens", {**BASE, "tools": RENDERED})
+    assert (call.path, body_of(call)) == ("/v1/chat/completions/input_tokens", {**WHOLE, "tools": RENDERED})
     recorded = exchange("llamacpp/chat_input_tokens")
     assert recorded.path == call.path
     assert BACKEND.read_count(msgspec.json.decode(recorded.reply.body)) == 18

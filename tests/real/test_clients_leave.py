@@ -15,10 +15,6 @@ pytestmark = pytest.mark.real
 
 PATIENT = {"first_byte": 60.0, "first_byte_unknown": 60.0, "liveness": 60.0, "facts": 60.0}
 
-POLL = 1.3
-"""Seconds between two looks at a server that works on a whole answer: llama.cpp asks whether its client is still there
-when it had nothing else to do for a second, and a look at its metrics is something to do."""
-
 
 async def idle(server: RealServer) -> bool:
     return await server.busy() == 0
@@ -69,17 +65,13 @@ async def test_while_a_whole_answer_is_made(start: Start, client_for: ClientFor)
     asked = asyncio.create_task(client.post(endless("one")))
     await until(one.busy)
     asked.cancel()
+    assert await until(lambda: idle(one), 2) < 1.0
     await gone(client, "before_first_byte")
-    assert await until(lambda: idle(one), 4, POLL) < 2 * POLL
-    assert (await one.counters())["tokens_predicted_total"] < 20_000
 
 
-@pytest.mark.xfail(
-    strict=True, reason="gateway: whole answers are asked for whole, which a busy llama.cpp never cancels"
-)
 async def test_while_a_whole_answer_is_made_beside_a_stream(start: Start, client_for: ClientFor):
-    """llama.cpp looks whether the client of a whole answer is there when nothing happened on the whole server for a
-    second; a stream in another slot is enough to keep it from ever looking."""
+    """llama.cpp itself looks whether the client of a whole answer is there when nothing happened on all the server for
+    a second; a stream in another slot is enough to keep it from ever looking. So the gateway asks for a stream."""
     one = start("one", slots=2)
     client = await client_for({"one": one}, timeouts=PATIENT)
     async with client.http.stream("POST", "/v1/chat/completions", json=endless("one", 4_000, stream=True)) as got:
