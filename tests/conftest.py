@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests.faults.running import Running, running
 from tests.faults.wire import Wire
 
+WAITING = ("tests/real/", "tests/server/", "tests/faults/", "tests/demo/")
+"""Folders whose tests wait for other processes, the longest first."""
+
 Upstreams = Callable[..., Awaitable[list[Wire]]]
 GatewayFor = Callable[..., Awaitable[Running]]
+
+
+class _Brisk:
+    """asyncio for uvicorn's server, which looks only ten times a second whether it shall stop, and waits as long again
+    for its connections: two tenths of a second for each of hundreds of gateways."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio, name)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / 20)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def brisk_stops() -> Iterator[None]:
+    """In this process; gateways in a process of their own (`tests/faults/process.py`) stop as they do in production."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("uvicorn.server.asyncio", _Brisk())
+        yield
 
 
 @pytest.fixture
@@ -47,3 +71,31 @@ async def gateway_for(upstreams: Upstreams) -> AsyncIterator[GatewayFor]:
         yield start
         for gateway in started:
             await gateway.check()
+
+
+# ---- two test processes side by side (`make test`) -------------------------------------------------------------------
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """How long an example takes depends on what else runs on this machine: that is no fault of the code."""
+    slow = [hypothesis.HealthCheck.too_slow]
+    hypothesis.settings.register_profile("beside others", deadline=None, suppress_health_check=slow)
+    hypothesis.settings.load_profile("beside others")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file's tests stay together (they share a gateway), and all on real servers do (they share the servers)."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return WAITING[0] if nodeid.startswith(WAITING[0]) else super()._split_scope(nodeid)
+
+    return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What takes longest comes first, so that no process has much left to do when the other one is ready."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda i: next((n for n, w in enumerate(WAITING) if i.nodeid.startswith(w)), len(WAITING)))
