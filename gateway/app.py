@@ -96,8 +96,7 @@ class Gateway:
         self.metrics = Metrics(self._views)
         self.log = log or Log(level=settings.log.level)
         self.recorder = Recorder(self.metrics, self.log)
-        t = settings.timeouts
-        self.sweep = Sweep(min(1.0, min(t.first_byte, t.idle, t.total, t.first_byte_unknown, t.client_body) / 4))
+        self.sweep = Sweep(_tick(settings))
         self.memory = Memory(settings.limits.memory)
         self.metrics.bodies(lambda: self.memory.held)
         self.keys = Keys(settings)
@@ -174,6 +173,13 @@ class Gateway:
         level(event, backend=server.name, kind=server.kind, change=words)
         if event == "drift":
             self.metrics.drift(server.name)
+
+
+def _tick(settings: Settings) -> float:
+    """Seconds between two looks at who has waited too long: often enough for the shortest of the times."""
+    given = [settings.timeouts, *(b.timeouts for b in settings.backends.values())]
+    shortest = min(min(t.first_byte, t.idle, t.total, t.first_byte_unknown) for t in given)
+    return min(1.0, min(shortest, settings.timeouts.client_body) / 4)
 
 
 def _view(d: Deployment, now: float) -> _View:

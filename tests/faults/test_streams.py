@@ -19,6 +19,7 @@ from tests.faults.steps import (
     Json,
     Repeat,
     Send,
+    Sse,
     Step,
 )
 
@@ -40,6 +41,24 @@ async def test_U24_tokens_for_ever_meet_the_total_limit(upstreams: Upstreams, ga
     assert got.text.startswith("more more ")
     assert 0.5 < time.monotonic() - start < 2.0
     await wire.closed(wire.requests[0])
+
+
+async def test_a_server_s_own_total_is_what_it_is_given(upstreams: Upstreams, gateway_for: GatewayFor):
+    """Less than a request may take, or more."""
+    one, two = await upstreams(2)
+    one.answer(Head(), Repeat([Events(["more "])], every=0.02))
+    two.answer(Sse(["more "] * 14, every=0.1))
+    own = {"one": {"timeouts": {"total": 0.3}}, "two": {"timeouts": {"total": 5.0}}}
+    models = {name: {"targets": [{"backend": backend}]} for name, backend in (("a", "one"), ("b", "two"))}
+    gateway = await gateway_for(config(one, two, backends=own, models=models, timeouts={"total": 1.0}))
+    start = time.monotonic()
+    cut = await gateway.chat(model="a", stream=True)
+    assert cut.error["code"] == "upstream_timeout"
+    assert time.monotonic() - start < 1.0
+    start = time.monotonic()
+    whole = await gateway.chat(model="b", stream=True)
+    assert (whole.error, whole.text) == (None, "more " * 14)
+    assert time.monotonic() - start > 1.0
 
 
 async def test_U42_what_we_do_not_know_survives(upstreams: Upstreams, gateway_for: GatewayFor):
