@@ -1,7 +1,8 @@
 """One attempt: send what the backend built, pass what comes back through decoder, filters and encoder.
 
 All events of one network read leave in one send. Nothing of an answer is shown before its first content event, so that
-another target may still be tried; from then on the client has the rest, or an error in the stream.
+another target may still be tried; from then on the client has the rest, or an error in the stream. A client that wants
+a whole answer is shown nothing before it is complete, however the server was asked for it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from gateway.engine.fleet import Deployment, check_model
 from gateway.engine.http1 import Exchange
 from gateway.engine.job import Header, Job
 from gateway.engine.receipt import fates_of, fold_receipt
-from gateway.engine.stream import REFUSAL_LIMIT, Limits, StreamedReply, decode_reply, filters_for
+from gateway.engine.stream import EVENT_STREAM, REFUSAL_LIMIT, Limits, StreamedReply, decode_reply, filters_for
 from gateway.engine.upstream import Upstream
 from gateway.errors import BadResponse, ClientGone, GatewayError, PrivacyRail, Truncated
 from gateway.filters import complete
@@ -93,11 +94,12 @@ class Relay:
                 exchange = await self._upstream.send(call, d.server.address, job.context.request_id)
                 if exchange.status != 200:
                     raise await self._refused(exchange, backend)
-                if call.streamed:
+                if call.streamed and (job.streamed or exchange.content_type == EVENT_STREAM):
                     reply = StreamedReply(job, d, exchange, watch, Limits(first_byte, t.idle))
                     answer = await reply.relay(filters_for(job.request))
                     if answer is not None:
                         await self._reply(job, answer)
+                    await reply.settle()
                 else:
                     await self._reply(job, await self._whole(job, d, backend, exchange))
             finally:
@@ -123,6 +125,7 @@ class Relay:
         record = job.record
         record.target = d.candidate.target
         record.usage, record.deltas, record.first = None, 0, 0.0
+        job.progress = (0, 0)
         record.dropped = call.dropped
         headers: list[Header] = [(b"x-gateway-target", d.candidate.target.label.encode())]
         if isinstance(job.request, Chat):
@@ -160,6 +163,8 @@ class Relay:
 
     async def _reply(self, job: Job, answer: Answer | dict[str, Any]) -> None:
         if isinstance(answer, Answer):
+            if not answer.choices or any(choice.finish is None for choice in answer.choices):
+                raise Truncated("the server's answer has no finish reason")
             answer.model = job.model
         else:
             answer = {**answer, "model": job.model}
@@ -195,8 +200,6 @@ def _first_byte(job: Job, d: Deployment) -> float:
 
 def _filtered(job: Job, answer: Answer) -> Answer:
     """A whole answer takes the way of a stream: unfolded, filtered, folded."""
-    if not answer.choices or any(choice.finish is None for choice in answer.choices):
-        raise Truncated("the server's answer has no finish reason")
     filters = filters_for(job.request)
     if not filters:
         return answer
