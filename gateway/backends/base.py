@@ -10,6 +10,7 @@ from gateway.backends import Busyness, Call, Liveness, Reply
 from gateway.backends.wire import refusal
 from gateway.backends.wire.body import encode_body
 from gateway.backends.wire.faults import FaultReader
+from gateway.backends.wire.history import without_markers, without_old_thoughts
 from gateway.backends.wire.listing import alive_state
 from gateway.backends.wire.prepare import Manner, drop_extras, prepare, prepare_sampling, words
 from gateway.backends.wire.refusal import Signs
@@ -85,16 +86,18 @@ class OpenAIWire:
 
     def _build_chat(self, request: Chat, target: Target, facts: Facts) -> Call:
         dropped = list(request.dropped)
+        request, broken = without_markers(request, facts.family)
         body = self._chat_body(request, target, facts, dropped)
         streamed = self._say_stream(body, request)
         self.adapt(body, request, facts, dropped)
         call = _call("/v1/chat/completions", body, dropped, streamed)
-        call.fates = self.fates(request)
+        call.fates = dict.fromkeys(broken, "text>neutralised") | self.fates(request)
         return call
 
     def _chat_body(self, request: Chat, target: Target, facts: Facts, dropped: list[str]) -> Json:
         """The rendered chat with the target's model name and thinking said outright."""
         manner = self.manner_for(facts)
+        request, _ = without_markers(without_old_thoughts(request), facts.family)
         ready = prepare(request, facts, manner, dropped)
         body = chat.render_request(ready, extras=manner.extras, reasoning_field=self.reasoning_field)
         body["model"] = self.called(target)

@@ -101,7 +101,6 @@ BUILT = [
                 {
                     "role": "assistant",
                     "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "no"}],
-                    "reasoning_content": "hm",
                 },
                 {"role": "user", "content": "x"},
             ],
