@@ -19,6 +19,7 @@ from gateway.canonical.events import Answer, Choice, Finish, Usage
 from gateway.dialects.openai.errors import error_of, read_error
 from gateway.dialects.openai.fields import Json, rest
 from gateway.dialects.openai.messages import ReasoningField
+from gateway.dialects.openai.signatures import FIELD, put_signature, take_signature
 from gateway.errors import BadResponse
 
 TOP: Final = "openai"
@@ -155,6 +156,12 @@ def _parts(message: Json, more: Json, answer_id: str) -> list[Part]:
     legacy = message.get("function_call")
     if isinstance(legacy, dict) and legacy.get("name"):
         parts.append(parse_call({"function": legacy}, taken, answer_id))
+    if FIELD in more and (signature := take_signature(more)) is not None:
+        signed = next((p for p in reversed(parts) if isinstance(p, Text)), None)
+        if signed is None:
+            signed = Text("")
+            parts.append(signed)
+        signed.signature = signature
     return parts
 
 
@@ -183,7 +190,8 @@ def parse_call(call: Json, taken: set[str], answer_id: str) -> ToolCall:
         extra[kind] = more
     made = unique_id(call.get("id"), taken, answer_id)
     arguments = json_text(inner.get("input" if kind == "custom" else "arguments"))
-    return ToolCall(made, _string(inner.get("name")), arguments, kind, extra=layer(PART, extra))
+    signature = take_signature(extra) if extra else None
+    return ToolCall(made, _string(inner.get("name")), arguments, kind, signature, layer(PART, extra))
 
 
 def unique_id(given: object, taken: set[str], answer_id: str) -> str:
@@ -218,9 +226,10 @@ def parse_usage(value: object) -> Usage | None:
     extra = rest(value, _USAGE_FIELDS) or {}
     cached = _detail(value, "prompt_tokens_details", "cached_tokens", extra)
     reasoning = _detail(value, "completion_tokens_details", "reasoning_tokens", extra)
+    audio = _audio(extra)
     if total is not None and (spent is None or made is None or total != spent + made):
         extra["total_tokens"] = total
-    return Usage(spent, made, cached, reasoning, layer(USAGE, extra))
+    return Usage(spent, made, cached, reasoning, layer(USAGE, extra), audio)
 
 
 _USAGE_FIELDS: Final = frozenset(
@@ -236,6 +245,17 @@ def _detail(usage: Json, name: str, key: str, extra: Json) -> int | None:
     if more:
         extra[name] = more
     return _count(details.get(key))
+
+
+def _audio(extra: Json) -> int | None:
+    """The prompt's tokens of sound, out of the further details. No sound is not told from no word of it."""
+    details = extra.get("prompt_tokens_details")
+    if details is None or not isinstance(details.get("audio_tokens"), int) or not details["audio_tokens"]:
+        return None
+    audio = int(details.pop("audio_tokens"))
+    if not details:
+        del extra["prompt_tokens_details"]
+    return audio
 
 
 def _count(value: object) -> int | None:
@@ -296,7 +316,16 @@ def _render_choice(index: int, choice: Choice, reasoning_field: ReasoningField) 
     }
     if choice.stop_sequence is not None:
         out["stop_reason"] = choice.stop_sequence
+    put_native(out, choice.native, choice.note)
     return put_back(out, choice.extra, CHOICE)
+
+
+def put_native(out: Json, native: str | None, note: str | None) -> None:
+    """The server's own word for how a choice ended, and what it adds."""
+    if native is not None:
+        out["native_finish_reason"] = native
+    if note is not None:
+        out["native_finish_message"] = note
 
 
 def _render_message(choice: Choice, reasoning_field: ReasoningField) -> Json:
@@ -306,9 +335,11 @@ def _render_message(choice: Choice, reasoning_field: ReasoningField) -> Json:
     calls: list[Json] = []
     annotations: list[Any] = []
     opaque: list[Json] = []
+    signature: str | None = None
     for part in choice.parts:
         if isinstance(part, Text):
             texts.append(part.text)
+            signature = part.signature or signature
             annotations += part.annotations or ()
         elif isinstance(part, Thinking):
             thoughts.append(part.text)
@@ -330,6 +361,7 @@ def _render_message(choice: Choice, reasoning_field: ReasoningField) -> Json:
         out["tool_calls"] = calls
     if opaque:
         out["opaque_parts"] = opaque
+    put_signature(out, signature)
     return put_back(out, choice.extra, MESSAGE)
 
 
@@ -345,6 +377,7 @@ def render_call(call: ToolCall) -> Json:
         out["custom"] = {"name": call.name, "input": call.arguments}
     else:
         out["function"] = {"name": call.name, "arguments": call.arguments}
+    put_signature(out, call.signature)
     return put_back(out, call.extra, PART)
 
 
@@ -359,6 +392,8 @@ def render_usage(usage: Usage) -> Json:
         out["total_tokens"] = usage.input + usage.output
     if usage.cached is not None:
         out["prompt_tokens_details"] = {"cached_tokens": usage.cached}
+    if usage.audio is not None:
+        out["prompt_tokens_details"] = {**out.get("prompt_tokens_details", {}), "audio_tokens": usage.audio}
     if usage.reasoning is not None:
         out["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning}
     return put_back(out, usage.extra, USAGE)

@@ -12,7 +12,7 @@ from gateway.dialects.openai.fields import Json
 class OpenCall:
     """A tool call under way. It begins as an event once its name is known."""
 
-    __slots__ = ("arguments", "extra", "given", "kind", "name", "part")
+    __slots__ = ("arguments", "extra", "given", "kind", "name", "part", "signature")
 
     def __init__(self, given: str) -> None:
         self.given = given
@@ -21,6 +21,7 @@ class OpenCall:
         self.kind: Literal["function", "custom"] = "function"
         self.arguments: list[str] = []
         self.extra: Json = {}
+        self.signature: str | None = None
 
     def complete(self) -> bool:
         """Do its arguments so far make a whole JSON value?"""

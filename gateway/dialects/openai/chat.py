@@ -333,7 +333,9 @@ def render_request(
         out["logprobs"] = True
     if chat.top_logprobs is not None:
         out["top_logprobs"] = chat.top_logprobs
-    if chat.output is not None:
+    if chat.output is not None and chat.output.kind == "choice":
+        out["structured_outputs"] = {"choice": chat.output.choices}
+    elif chat.output is not None:
         out["response_format"] = render_output(chat.output)
     out |= render_thinking(chat.thinking)
     if chat.audio_out:

@@ -30,12 +30,14 @@ from gateway.dialects.openai.answers import (
     PART,
     TOP,
     put_back,
+    put_native,
     reasoning_fields,
     render_usage,
 )
 from gateway.dialects.openai.errors import render_error, render_fault
 from gateway.dialects.openai.fields import Json
 from gateway.dialects.openai.messages import ReasoningField
+from gateway.dialects.openai.signatures import put_signature
 from gateway.errors import GatewayError
 
 _encode = msgspec.json.Encoder().encode
@@ -94,7 +96,11 @@ class ChatEncoder:
                     choice, number = e.choice, e.part
                     part = self._parts.get((choice, number))
                     head = self._texts.get(choice) if part is not None and part.kind == "text" else None
-                if head is not None and e.text and not (e.extra or e.annotations or e.logprobs or self._held):
+                if (
+                    head is not None
+                    and e.text
+                    and not (e.extra or e.annotations or e.logprobs or e.signature or self._held)
+                ):
                     out.append(head + _encode(e.text) + tail)
                 else:
                     self._delta(e, self._parts.get((choice, number)), out)
@@ -192,15 +198,18 @@ class ChatEncoder:
         kind = part.kind if part is not None else "text"
         delta: Json = {}
         if part is not None and kind == "tool_call":
-            if e.arguments or (e.extra and e.extra.get(PART)):
+            if e.arguments or e.signature or (e.extra and e.extra.get(PART)):
                 key = "input" if part.tool_kind == "custom" else "arguments"
                 call: Json = {"index": part.call, part.tool_kind: {key: e.arguments}}
+                put_signature(call, e.signature)
                 delta["tool_calls"] = [put_back(call, e.extra, PART)]
         elif e.text:
             if kind == "thinking":
                 delta = reasoning_fields(e.text, self._reasoning_field)
             else:
                 delta["refusal" if kind == "refusal" else "content"] = e.text
+        if e.signature is not None and kind == "text":
+            put_signature(delta, e.signature)
         if e.annotations:
             delta["annotations"] = e.annotations
         if delta or e.extra or e.logprobs is not None:
@@ -211,6 +220,7 @@ class ChatEncoder:
         item = self._item(e.choice, {}, e.logprobs, e.finish)
         if e.stop_sequence is not None:
             item["stop_reason"] = e.stop_sequence
+        put_native(item, e.native, e.note)
         self._held = self._whole(item, e.extra)
 
     def _end(self, e: End, out: list[bytes]) -> None:

@@ -44,9 +44,9 @@ def render_error(error: GatewayError) -> Json:
 
 def render_fault(fault: Fault) -> Json:
     """The same body for an error that an answer's events tell."""
-    kind = "invalid_request_error" if fault.status < 500 else "server_error"
-    if fault.status == 503:
-        kind = "service_unavailable_error"
+    kind = by_code(fault.code).type
+    if kind == "server_error" and fault.status < 500:
+        kind = "invalid_request_error"
     return {"error": {"message": fault.message, "type": kind, "param": fault.param, "code": fault.code}}
 
 

@@ -5,6 +5,7 @@ The order of parts that this dialect can say within an assistant message: thinki
 
 from __future__ import annotations
 
+import json
 from collections.abc import Container
 from typing import Final, Literal, cast
 
@@ -26,6 +27,7 @@ from gateway.dialects.openai.fields import (
     wrong_type,
 )
 from gateway.dialects.openai.parts import DIALECT, parse_content, put_back, render_part
+from gateway.dialects.openai.signatures import FIELD, put_signature, take_signature
 from gateway.errors import BadRequest
 
 ReasoningField = Literal["reasoning_content", "reasoning", "both"]
@@ -125,9 +127,16 @@ def _assistant(message: Json, path: str, limits: Limits, legacy: _LegacyCalls) -
         call = fields(message["function_call"], where)
         name = tool_name(call.get("name"), f"{where}.name")
         parts.append(ToolCall(legacy.call(name), name, _arguments(call.get("arguments"), where), path=where))
+    extra = rest(message, _ASSISTANT)
+    if extra is not None and FIELD in extra and (signature := take_signature(extra)) is not None:
+        signed = next((p for p in reversed(parts) if isinstance(p, Text)), None)
+        if signed is None:
+            signed = Text("", path=f"{path}.content")
+            parts.append(signed)
+        signed.signature = signature
+        extra = extra or None
     if not parts:
         parts.append(Text("", path=f"{path}.content"))
-    extra = rest(message, _ASSISTANT)
     if message.get("annotations"):
         last = next((p for p in reversed(parts) if isinstance(p, Text)), None)
         if last is None:
@@ -155,7 +164,8 @@ def _call(value: object, path: str) -> ToolCall:
     if more:
         extra[kind] = more
     kind_ = cast(Literal["function", "custom"], kind)
-    return ToolCall(text(call_id, f"{path}.id"), name, arguments, kind_, None, _extra(extra), path)
+    signature = take_signature(extra) if extra else None
+    return ToolCall(text(call_id, f"{path}.id"), name, arguments, kind_, signature, _extra(extra), path)
 
 
 def _arguments(value: object, path: str) -> str:
@@ -211,8 +221,9 @@ def _render(
     message: Message, parts: list[Part], extras: Container[str] | None, reasoning_field: ReasoningField
 ) -> Json:
     out: Json = {"role": message.role}
-    if len(parts) == 1 and type(parts[0]) is Text and not parts[0].extra and not parts[0].annotations:
-        out["content"] = parts[0].text
+    only = parts[0] if len(parts) == 1 else None
+    if type(only) is Text and not only.extra and not only.annotations and only.signature is None:
+        out["content"] = only.text
     elif message.role == "assistant":
         _render_assistant(out, parts, extras, reasoning_field)
     else:
@@ -229,13 +240,16 @@ def _render_assistant(
     content: list[Part] = []
     calls: list[Json] = []
     thoughts: list[str] = []
+    signature: str | None = None
     for part in parts:
         if isinstance(part, Thinking):
             thoughts.append(part.text)
         elif isinstance(part, ToolCall):
             calls.append(_render_call(part, extras))
         else:
-            content.append(part)
+            signature = part.signature or signature
+            if not (isinstance(part, Text) and part.text == "" and part.signature is not None):
+                content.append(part)
     last = content[-1] if content else None
     if isinstance(last, Refusal) and not last.extra:
         out["refusal"] = last.text
@@ -255,6 +269,8 @@ def _render_assistant(
             out["reasoning"] = "".join(thoughts)
     if calls:
         out["tool_calls"] = calls
+    if extras is None or FIELD in extras:
+        put_signature(out, signature)
 
 
 def _render_call(call: ToolCall, extras: Container[str] | None) -> Json:
@@ -264,6 +280,8 @@ def _render_call(call: ToolCall, extras: Container[str] | None) -> Json:
     else:
         out["function"] = {"name": call.name, "arguments": call.arguments}
     put_back(out, call.extra, extras)
+    if extras is None or FIELD in extras:
+        put_signature(out, call.signature)
     return out
 
 
@@ -271,7 +289,8 @@ def _render_result(message: Message, result: ToolResult, extras: Container[str] 
     out: Json = {"role": "tool", "tool_call_id": result.call_id}
     content = result.content
     if isinstance(content, dict):
-        out["content"] = msgspec.json.encode(content).decode()
+        # spaced, as every client's own library writes it: the same words give the same prompt
+        out["content"] = json.dumps(content, ensure_ascii=False)
     elif len(content) == 1 and type(content[0]) is Text and not content[0].extra and not content[0].annotations:
         out["content"] = content[0].text
     else:

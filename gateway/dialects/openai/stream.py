@@ -44,6 +44,7 @@ from gateway.dialects.openai.chunks import UsualChunk, usual_chunk
 from gateway.dialects.openai.encoder import ChatEncoder
 from gateway.dialects.openai.errors import read_error
 from gateway.dialects.openai.fields import Json, rest
+from gateway.dialects.openai.signatures import FIELD, take_signature
 from gateway.errors import ProtocolFault, Truncated
 from gateway.sse import EventTooLarge, Splitter
 
@@ -366,6 +367,10 @@ class ChatDecoder:
         legacy = delta.get("function_call")
         if isinstance(legacy, dict):
             self._call(index, choice, {"index": -1, "function": legacy}, out)
+        if FIELD in more and (signature := take_signature(more)) is not None:
+            if choice.open < 0 or choice.open_kind != "text":
+                self._open(index, choice, "text", out)
+            out.append(PartDelta(index, choice.open, signature=signature))
 
     def _content_parts(self, index: int, choice: _Choice, content: list[Any], more: Json, out: list[Event]) -> None:
         """A few servers stream the array form of the content."""
@@ -403,17 +408,20 @@ class ChatDecoder:
         arguments = json_text(inner.get("input" if kind == "custom" else "arguments"))
         call = choice.calls.of(delta, name)
         extra = rest(delta, ("id", "type", "index", "function", "custom")) or {}
+        signature = take_signature(extra) if extra else None
         if call.part < 0:
             call.kind = kind
+            call.signature = signature or call.signature
             call.name = name or call.name
             call.extra |= extra
             call.arguments.append(arguments)
             if call.name:
                 self._start_call(index, choice, call, out)
             return
-        if arguments or extra:
+        if arguments or extra or signature is not None:
             call.arguments.append(arguments)
-            out.append(PartDelta(index, call.part, arguments=arguments, extra=layer(PART, extra)))
+            more = layer(PART, extra)
+            out.append(PartDelta(index, call.part, arguments=arguments, signature=signature, extra=more))
 
     def _start_call(self, index: int, choice: _Choice, call: OpenCall, out: list[Event]) -> None:
         self._shut(index, choice, out)
@@ -422,8 +430,8 @@ class ChatDecoder:
         made = unique_id(call.given, choice.taken, self._answer_id)
         out.append(PartStart(index, call.part, "tool_call", made, call.name, call.kind, extra=layer(PART, call.extra)))
         arguments = "".join(call.arguments)
-        if arguments:
-            out.append(PartDelta(index, call.part, arguments=arguments))
+        if arguments or call.signature is not None:
+            out.append(PartDelta(index, call.part, arguments=arguments, signature=call.signature))
 
     def _end_choice(self, index: int, choice: _Choice, out: list[Event]) -> None:
         for call in choice.calls.all:

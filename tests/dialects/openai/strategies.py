@@ -63,7 +63,8 @@ documents = st.builds(
 )
 plain_texts = st.builds(Text, texts, extra=extras)
 content = plain_texts | images | audios | videos | documents
-tool_calls = st.builds(ToolCall, names, names, texts, st.sampled_from(["function", "custom"]), extra=extras)
+signatures = st.none() | st.sampled_from(["c2ln", "+/8="])
+tool_calls = st.builds(ToolCall, names, names, texts, st.sampled_from(["function", "custom"]), signatures, extra=extras)
 
 
 @st.composite
@@ -74,7 +75,7 @@ def assistant_parts(draw: Any) -> list[Any]:
         parts.append(Thinking(draw(words)))
     shape = draw(st.integers(0, 3))
     if shape == 1:
-        parts.append(Text(draw(words), draw(st.none() | st.just([{"type": "url_citation"}]))))
+        parts.append(Text(draw(words), draw(st.none() | st.just([{"type": "url_citation"}])), draw(signatures)))
     elif shape == 2:
         parts += draw(st.lists(st.builds(Text, words, extra=extras), min_size=2, max_size=3))
     if draw(st.booleans()):
@@ -205,14 +206,20 @@ def choices(draw: Any) -> Choice:
     if draw(st.booleans()):
         parts.append(Thinking(draw(words)))
     if draw(st.booleans()):
-        parts.append(Text(draw(words), draw(st.none() | st.just([{"type": "url_citation"}]))))
+        parts.append(Text(draw(words), draw(st.none() | st.just([{"type": "url_citation"}])), draw(signatures)))
     if draw(st.booleans()):
         parts.append(Refusal(draw(words)))
     parts += draw(st.lists(st.just(Opaque("gemini", "grounding", {"a": [1]})), max_size=1))
     calls = draw(
         st.lists(
             st.builds(
-                ToolCall, names, words, texts, st.sampled_from(["function", "custom"]), extra=layered("openai.part")
+                ToolCall,
+                names,
+                words,
+                texts,
+                st.sampled_from(["function", "custom"]),
+                signatures,
+                extra=layered("openai.part"),
             ),
             max_size=3,
             unique_by=lambda c: c.id,
@@ -233,6 +240,7 @@ answers = st.builds(
     model=texts,
     created=st.none() | st.integers(1, 2**40),
     choices=st.lists(choices(), max_size=3),
-    usage=st.none() | st.builds(Usage, counts, counts, counts, counts, layered("openai.usage")),
+    usage=st.none()
+    | st.builds(Usage, counts, counts, counts, counts, layered("openai.usage"), st.none() | st.integers(1, 99)),
     extra=layered("openai"),
 )

@@ -100,7 +100,7 @@ def test_one_canonical_message_with_several_results_becomes_several() -> None:
     message = Message("tool", [ToolResult("a", [Text("1")]), ToolResult("b", {"x": 2}), Text("and?")])
     assert render_messages([message], None, "reasoning_content") == [
         {"role": "tool", "tool_call_id": "a", "content": "1"},
-        {"role": "tool", "tool_call_id": "b", "content": '{"x":2}'},
+        {"role": "tool", "tool_call_id": "b", "content": '{"x": 2}'},
         {"role": "user", "content": "and?"},
     ]
 
