@@ -39,7 +39,7 @@ from gateway.errors import UnsupportedParameter
 from gateway.families.default import quantization
 
 _EXTRAS = words(
-    "chat_template_kwargs grammar cache_prompt ignore_eos min_keep n_probs post_sampling_probs timings_per_token "
+    "chat_template_kwargs grammar cache_prompt ignore_eos min_keep post_sampling_probs timings_per_token "
     "typical_p tfs_z top_n_sigma mirostat mirostat_tau mirostat_eta repeat_last_n samplers dynatemp_range "
     "dynatemp_exponent xtc_probability xtc_threshold dry_multiplier dry_base dry_allowed_length dry_penalty_last_n "
     "dry_sequence_breakers t_max_predict_ms embd_normalize"
@@ -119,8 +119,7 @@ class Backend(OpenAIWire):
             body["reasoning_budget_tokens"] = thinking.budget
 
     def streams(self, request: Chat | Completion) -> bool:
-        asked = (request.extra or {}).get("openai") or {}
-        loses = isinstance(request, Chat) and (request.logprobs or asked.get("n_probs"))
+        loses = isinstance(request, Chat) and request.logprobs
         return request.stream or (self.always_streams and not loses)
 
     def decoder(self, request: Request) -> Decoder:

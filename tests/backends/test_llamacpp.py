@@ -79,8 +79,6 @@ BUILT = [
     (chat(logprobs=True, top_logprobs=1), {**WHOLE, "logprobs": True, "top_logprobs": 1}),
     (chat(logprobs=True, tools=TOOLS), {**WHOLE, "logprobs": True, "tools": RENDERED}),
     (chat(logprobs=True, stream=True), {**BASE, "logprobs": True}),
-    (chat(extra={"openai": {"n_probs": 2}}), {**WHOLE, "n_probs": 2}),
-    (chat(extra={"openai": {"n_probs": 0}}), {**BASE, "n_probs": 0}),
     (
         chat(output=JSON_SCHEMA),
         {
