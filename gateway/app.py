@@ -184,7 +184,8 @@ def _tick(settings: Settings) -> float:
 
 def _view(d: Deployment, now: float) -> _View:
     c = d.candidate
-    return _View(c.target.backend, c.state, c.in_flight, c.queued, c.ejected_until > now)
+    in_flight, queued = (c.in_flight, c.queued) if d.gate.candidate is c else (0, 0)  # a shared gate counts once
+    return _View(c.target.backend, c.state, in_flight, queued, c.ejected_until > now)
 
 
 async def serve(

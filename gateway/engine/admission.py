@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from types import TracebackType
 
 from gateway.errors import Overloaded
@@ -14,13 +15,27 @@ from gateway.routing.candidate import Candidate
 
 
 class Gate:
-    """The door to one target. `candidate.in_flight` and `candidate.queued` are changed here and nowhere else."""
+    """The door to one model of one server. `candidate.in_flight` and `candidate.queued` are changed here and nowhere
+    else. Where several targets are that same model, `candidate` is one of them, and the others are told its numbers."""
 
-    __slots__ = ("_waiting", "candidate")
+    __slots__ = ("_twins", "_waiting", "candidate")
 
     def __init__(self, candidate: Candidate) -> None:
         self.candidate = candidate
+        self._twins: tuple[Candidate, ...] = ()
         self._waiting: deque[asyncio.Future[None]] = deque()
+
+    def belongs_to(self, candidates: Sequence[Candidate], in_flight: int, queued: int) -> None:
+        """Whose gate this is from now on, and what it has counted so far."""
+        self.candidate, *others = candidates
+        self._twins = tuple(others)
+        self.candidate.in_flight, self.candidate.queued = in_flight, queued
+        self._tell_twins()
+
+    def _tell_twins(self) -> None:
+        c = self.candidate
+        for twin in self._twins:
+            twin.in_flight, twin.queued = c.in_flight, c.queued
 
     @property
     def free(self) -> bool:
@@ -38,6 +53,8 @@ class Gate:
         if c.in_flight >= c.limit or self._waiting:
             return None
         c.in_flight += 1
+        if self._twins:
+            self._tell_twins()
         return Slot(self)
 
     async def enter(self, timeout: float) -> Slot:
@@ -45,12 +62,11 @@ class Gate:
         slot = self.try_enter()
         if slot is not None:
             return slot
-        c = self.candidate
         if self.full:
             raise queue_full()
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
-        c.queued += 1
+        self._queue(1)
         try:
             async with asyncio.timeout(timeout):  # not wait_for: in 3.11 it loses a cancellation in the same moment
                 await turn
@@ -63,10 +79,15 @@ class Gate:
                 ) from None
             raise
         finally:
-            c.queued -= 1
+            self._queue(-1)
             if turn in self._waiting:
                 self._waiting.remove(turn)
         return Slot(self)
+
+    def _queue(self, step: int) -> None:
+        self.candidate.queued += step
+        if self._twins:
+            self._tell_twins()
 
     def _leave(self) -> None:
         """Frees the slot, and hands what is free now to those who wait longest: the limit may have grown meanwhile."""
@@ -77,6 +98,8 @@ class Gate:
             if not turn.done():
                 turn.set_result(None)
                 c.in_flight += 1
+        if self._twins:
+            self._tell_twins()
 
 
 def queue_full() -> Overloaded:

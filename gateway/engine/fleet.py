@@ -129,6 +129,7 @@ class Server:
         for model in listed.values():
             news += self._adopt(self._deployment(model.id), model)
         self.tidy()
+        self._share_gates()
         return news
 
     def want(self, models: Iterable[str]) -> None:
@@ -152,16 +153,40 @@ class Server:
             d.named, d.wanted = True, model
             self.deployments[model] = d
         self.tidy()
+        self._share_gates()
 
     def wanted(self, model: str) -> Deployment:
         """The deployment of a model that `want` was told of."""
         return self.deployments[model]
 
     def tidy(self) -> None:
-        """Forgets models that nobody names and the server no longer lists, once nothing runs there any more."""
+        """Forgets models that nobody names and the server no longer lists, once nothing runs there any more, or where
+        what runs is counted at another target that stays."""
+        kept = {d.gate for d in self.deployments.values() if d.named or d.listed}
         for key, d in list(self.deployments.items()):
-            if not (d.named or d.listed or d.candidate.in_flight or d.candidate.queued):
+            busy = (d.candidate.in_flight or d.candidate.queued) and d.gate not in kept
+            if not (d.named or d.listed or busy):
                 del self.deployments[key]
+
+    def _share_gates(self) -> None:
+        """Targets that are one and the same model of this server go through one gate: its slots are there once. One
+        that has requests at a gate of its own joins at a later look."""
+        counted: dict[Gate, tuple[int, int]] = {}
+        same: dict[str, list[Deployment]] = {}
+        for d in self.deployments.values():
+            counted[d.gate] = d.gate.candidate.in_flight, d.gate.candidate.queued
+            same.setdefault(d.candidate.target.model, []).append(d)
+        taken: dict[Gate, list[Candidate]] = {}
+        for group in same.values():
+            free = dict.fromkeys(d.gate for d in group if d.gate not in taken)
+            gate = max(free, key=lambda g: sum(counted[g]), default=None) or Gate(group[0].candidate)
+            for d in group:
+                apart = d.gate in free and d.gate is not gate and any(counted[d.gate])
+                if not apart:
+                    d.gate = gate
+                taken.setdefault(d.gate, []).append(d.candidate)
+        for gate, candidates in taken.items():
+            gate.belongs_to(candidates, *counted.get(gate, (0, 0)))
 
     def _deployment(self, model: str) -> Deployment:
         c = Candidate(Target(self.name, self.kind, model))
@@ -328,8 +353,12 @@ class Fleet:
         for name in exact.values():
             for d in name.deployments:
                 public.setdefault(id(d), name)
-        usable = [d for s in self.servers.values() for d in s.deployments.values() if d.named or d.listed]
-        exact["auto"] = Name("auto", usable, auto=True)
+        usable: dict[int, Deployment] = {}
+        for server in self.servers.values():
+            for d in server.deployments.values():
+                if d.named or d.listed:
+                    usable.setdefault(id(d.gate), d)  # the same model of the same server is no second choice
+        exact["auto"] = Name("auto", list(usable.values()), auto=True)
         self._exact, self._globs, self._public = exact, globs, public
 
     def resolve(self, model: str) -> Name:

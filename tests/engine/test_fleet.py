@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.backends import Discovery, Model
 from gateway.canonical.facts import Facts
+from gateway.engine.admission import Slot
 from gateway.engine.fleet import Deployment, Fleet, Server
 from gateway.errors import ModelNotFound
 from gateway.settings import parse
@@ -251,3 +255,114 @@ def test_a_configuration_that_can_not_be_used_changes_nothing(monkeypatch):
     with pytest.raises(ImportError):
         fleet.apply(configured(OPEN, backend={"url": "http://127.0.0.1:10"}))
     assert fleet.servers["one"] is server and only(fleet, "m0").candidate.state == "ready"
+
+
+def test_targets_that_are_one_model_share_its_slots():
+    fleet, _ = fleet_of(OPEN, {"model": "alias"}, {"model": "b"}, backend={"max_in_flight": 2})
+    serves(fleet, Model("a", aliases=["alias"]), "b")
+    first, second, other = only(fleet, "m0"), only(fleet, "m1"), only(fleet, "m2")
+    assert first.gate is second.gate is not other.gate
+    slots = [d.gate.try_enter() for d in (first, second)]
+    for d in (first, second):
+        assert d.candidate.in_flight == 2 and d.gate.try_enter() is None
+    assert (other.candidate.in_flight, other.gate.free) == (0, True)
+    for slot in slots:
+        assert slot is not None
+        slot.leave()
+    assert [d.candidate.in_flight for d in (first, second)] == [0, 0]
+
+
+async def test_who_waits_is_counted_at_both():
+    fleet, _ = fleet_of({"model": "a"}, {"model": "alias"}, backend={"max_in_flight": 1})
+    serves(fleet, Model("a", aliases=["alias"]))
+    first, second = only(fleet, "m0"), only(fleet, "m1")
+    slot = first.gate.try_enter()
+    assert slot is not None
+    turn = asyncio.create_task(second.gate.enter(10))
+    await asyncio.sleep(0)
+    assert [(d.candidate.in_flight, d.candidate.queued) for d in (first, second)] == [(1, 1)] * 2
+    slot.leave()
+    with await turn:
+        assert [(d.candidate.in_flight, d.candidate.queued) for d in (first, second)] == [(1, 0)] * 2
+    assert [(d.candidate.in_flight, d.candidate.queued) for d in (first, second)] == [(0, 0)] * 2
+
+
+def test_auto_has_one_model_of_one_server_once():
+    fleet, _ = fleet_of({"model": "a"}, {"model": "alias"}, {"model": "b"})
+    serves(fleet, Model("a", aliases=["alias"]), "b")
+    assert sorted(d.candidate.target.model for d in fleet.resolve("auto").deployments) == ["a", "b"]
+
+
+def test_a_shared_gate_outlives_the_target_that_had_it_first():
+    fleet, server = fleet_of({"model": "a"}, {"model": "alias"}, backend={"max_in_flight": 2})
+    serves(fleet, Model("a", aliases=["alias"]))
+    slots = [only(fleet, name).gate.try_enter() for name in ("m0", "m1")]
+    fleet.apply(configured({"model": "alias"}, backend={"max_in_flight": 3}))
+    serves(fleet, Model("a", aliases=["alias"]))
+    [d] = server.deployments.values()
+    assert (d.candidate.in_flight, d.candidate.limit) == (2, 3)
+    slots.append(d.gate.try_enter())
+    assert d.gate.try_enter() is None
+    for slot in slots:
+        assert slot is not None
+        slot.leave()
+    assert d.candidate.in_flight == 0
+
+
+def test_targets_that_turn_out_to_be_two_models_part_and_meet_again():
+    one_model, two_models = [Model("a", aliases=["alias"])], ["a", "alias"]
+    fleet, _ = fleet_of({"model": "a"}, {"model": "alias"})
+    serves(fleet, *one_model)
+    pair = [only(fleet, "m0"), only(fleet, "m1")]
+    old = pair[0].gate.try_enter()
+    serves(fleet, *two_models)
+    first, second = sorted(pair, key=lambda d: d.candidate.in_flight, reverse=True)
+    assert first.gate is not second.gate
+    assert (first.candidate.in_flight, second.candidate.in_flight) == (1, 0)
+    new = second.gate.try_enter()
+    assert old is not None and new is not None
+    # while each works through a gate of its own they stay apart
+    serves(fleet, *one_model)
+    assert first.gate is not second.gate
+    assert (first.candidate.in_flight, second.candidate.in_flight) == (1, 1)
+    old.leave()
+    serves(fleet, *one_model)
+    assert first.gate is second.gate
+    assert (first.candidate.in_flight, second.candidate.in_flight) == (1, 1)
+    new.leave()
+    assert (first.candidate.in_flight, second.candidate.in_flight) == (0, 0)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["probe", "enter", "leave", "reload"]), st.integers(0, 3)), max_size=30))
+def test_no_slot_is_lost_however_models_merge_and_part(steps: list[tuple[str, int]]):
+    listings = [
+        [Model("a", aliases=["alias"])],
+        [Model("a"), Model("alias")],
+        [Model("alias", aliases=["a"])],
+        [Model("a", aliases=["alias"]), Model("b")],
+    ]
+    configs = [[OPEN, {"model": "alias"}], [{"model": "a"}, {"model": "alias"}], [{"model": "alias"}], [OPEN]]
+    fleet, server = fleet_of(*configs[0])
+    serves(fleet, *listings[0])
+    slots: list[Slot] = []
+    for what, k in steps:
+        if what == "probe":
+            serves(fleet, *listings[k])
+        elif what == "reload":
+            fleet.apply(configured(*configs[k]))
+        elif what == "leave" and slots:
+            slots.pop(k % len(slots)).leave()
+        elif what == "enter":
+            ds = list(server.deployments.values())
+            slot = ds[k % len(ds)].gate.try_enter()
+            if slot is not None:
+                slots.append(slot)
+        for d in server.deployments.values():
+            gate = d.gate.candidate
+            assert (d.candidate.in_flight, d.candidate.queued) == (gate.in_flight, gate.queued)
+        owners = [d.gate.candidate for d in server.deployments.values()]
+        assert all(any(o is d.candidate for d in server.deployments.values()) for o in owners)
+        assert sum({id(o): o.in_flight for o in owners}.values()) <= len(slots)
+    for slot in slots:
+        slot.leave()
+    assert all(d.candidate.in_flight == 0 for d in server.deployments.values())
