@@ -20,6 +20,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -130,6 +131,9 @@ class Backend(OpenAIWire):
         slots = facts.choices or facts.slots
         if slots is not None and request.choices > slots:
             raise UnsupportedParameter(f"this server gives at most {slots} choices", param="n")
+        if "structured_outputs" in body:
+            choices = body.pop("structured_outputs")["choice"]
+            body["grammar"] = "root ::= " + " | ".join(json.dumps(c, ensure_ascii=False) for c in choices)
         tools = "tools" in body and body.get("tool_choice") != "none"
         if tools and "response_format" in body:
             raise UnsupportedParameter(

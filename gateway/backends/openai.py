@@ -52,7 +52,7 @@ class Backend(OpenAIWire):
         "count_tokens": "servers of this kind have no common way to count tokens",
     }
     manner = Manner(
-        extras=frozenset({"audio", "cache_control"}),
+        extras=frozenset({"audio", "cache_control", "extra_content"}),
         sampling=frozenset({"top_k", "min_p", "repetition_penalty"}),
         whole_dialect=True,
         thoughts=False,

@@ -138,7 +138,7 @@ def test_the_request_is_left_alone(kind: str) -> None:
     assert first == second
     body = body_of(first)
     assert body["messages"][1]["tool_calls"][0]["function"]["arguments"] == '{"arguments":"{bad"}'
-    assert body["messages"][2] == {"role": "tool", "tool_call_id": "c", "content": '{"n":null}'}
+    assert body["messages"][2] == {"role": "tool", "tool_call_id": "c", "content": '{"n": null}'}
     assert list(body["tools"][0]["function"]["parameters"]["properties"]) == ["b", "a"]
 
 

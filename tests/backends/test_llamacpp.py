@@ -351,3 +351,10 @@ def test_claims() -> None:
     for name in ("models", "imgonly_err_401_models", "props"):
         assert not BACKEND.claims(reply(f"vllm/{name}"))
     assert not BACKEND.claims(Reply(0))
+
+
+def test_a_choice_of_texts_is_a_grammar() -> None:
+    request = Chat("m", [Message("user", [Text("x")])], output=OutputFormat("choice", choices=["A b", 'say "B"']))
+    body = body_of(BACKEND.build(request, TARGET, Facts()))
+    assert body["grammar"] == 'root ::= "A b" | "say \\"B\\""'
+    assert "structured_outputs" not in body and "response_format" not in body

@@ -52,7 +52,8 @@ class Manner:
     but does obey `required`. `choosing`: it obeys a tool choice at all; where not, `none` sends no tools and a named
     one no others. `thoughts`: it reads the thoughts of earlier turns (elsewhere that may be an unknown field).
     `one_text`: texts that stand side by side in a message go as one, for servers that would glue them with blanks or
-    take each for a message of its own.
+    take each for a message of its own. `result_media`: a tool's result may hold media; elsewhere they follow it as the
+    user's words do.
     """
 
     extras: frozenset[str] = frozenset()
@@ -62,6 +63,7 @@ class Manner:
     choosing: bool = True
     thoughts: bool = True
     one_text: bool = False
+    result_media: bool = False
 
 
 def prepare(chat: Chat, facts: Facts, manner: Manner, dropped: list[str]) -> Chat:
@@ -69,8 +71,14 @@ def prepare(chat: Chat, facts: Facts, manner: Manner, dropped: list[str]) -> Cha
 
     Raises PartRefused or UnsupportedParameter with the path of what the server can't take."""
     changed: dict[str, Any] = {}
+    if chat.bound:
+        _bound(chat, dropped)
+    if chat.output is not None and chat.output.kind == "choice" and manner.extras.isdisjoint(_CHOOSERS):
+        raise UnsupportedParameter("this server can't be held to a choice of texts")
     messages = [_message(m, facts, manner, dropped) for m in chat.messages]
-    if any(a is not b for a, b in zip(messages, chat.messages, strict=True)):
+    if not manner.result_media and any(m.role == "tool" for m in messages):
+        messages = _hoisted(messages)
+    if len(messages) != len(chat.messages) or any(a is not b for a, b in zip(messages, chat.messages, strict=True)):
         changed["messages"] = messages
     if chat.tools or chat.tool_choice is not None or chat.parallel_tool_calls is not None:
         changed |= _tools(chat, manner, dropped)
@@ -78,6 +86,56 @@ def prepare(chat: Chat, facts: Facts, manner: Manner, dropped: list[str]) -> Cha
     if chat.audio_out and not manner.whole_dialect:
         raise UnsupportedParameter("this server does not speak: it answers in text", param="modalities")
     return replace(chat, **changed) if changed else chat
+
+
+_CHOOSERS = ("structured_outputs", "grammar")
+"""Extras of servers that can be held to a choice of texts."""
+
+
+def _bound(chat: Chat, dropped: list[str]) -> None:
+    """Fields of another dialect that no server of this one has: an offer may go, anything else may not."""
+    for field in chat.bound:
+        if field.dialect == DIALECT:
+            continue
+        if not field.offer:
+            raise UnsupportedParameter(f"{field.name} is not enabled for models/{chat.model}", param=field.path)
+        dropped.append(field.path)
+
+
+def _hoisted(messages: list[Message]) -> list[Message]:
+    """The same with the media of tools' results behind the last result of their turn, in the user's place."""
+    out: list[Message] = []
+    media: list[Part] = []
+    for message in messages:
+        if message.role == "tool":
+            parts, found = _without_media(message.parts)
+            out.append(replace(message, parts=parts) if found else message)
+            media += found
+            continue
+        if media and message.role == "user":
+            message = replace(message, parts=[*media, *message.parts])
+        elif media:
+            out.append(Message("user", media, path=out[-1].path))
+        media = []
+        out.append(message)
+    if media:
+        out.append(Message("user", media, path=out[-1].path))
+    return out if len(out) != len(messages) or any(a is not b for a, b in zip(out, messages, strict=True)) else messages
+
+
+def _without_media(parts: list[Part]) -> tuple[list[Part], list[Part]]:
+    """(the parts, with the media taken out of results; those media)."""
+    new: list[Part] = []
+    media: list[Part] = []
+    for part in parts:
+        if isinstance(part, ToolResult) and isinstance(part.content, list):
+            found = [p for p in part.content if isinstance(p, Image | Audio | Video | Document)]
+            if found:
+                rest: list[Part] = [p for p in part.content if not isinstance(p, Image | Audio | Video | Document)]
+                part = replace(part, content=rest or [Text("", path=part.path)])
+                media += found
+        new.append(part)
+    return new, media
 
 
 def prepare_sampling(request: Chat | Completion, facts: Facts, manner: Manner, dropped: list[str]) -> dict[str, Any]:
@@ -103,7 +161,10 @@ def drop_extras(request: Chat | Completion | Embedding, manner: Manner, dropped:
                 raise UnsupportedParameter(f"this server does not have `{key}`", param=key)
             dropped.append(key)
     dropped += [
-        f"{dialect}.{key}" for dialect, keys in (request.extra or {}).items() if dialect != DIALECT for key in keys
+        f"{dialect}.{key}"
+        for dialect, keys in (request.extra or {}).items()
+        if dialect != DIALECT and "." not in dialect  # a layer with a dot only tells how the rest was written
+        for key in keys
     ]
 
 

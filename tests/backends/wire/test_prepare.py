@@ -1,4 +1,5 @@
 from copy import deepcopy
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -9,7 +10,7 @@ from gateway.backends.wire.prepare import Manner, object_text, prepare
 from gateway.backends.wire.samples import PNG
 from gateway.canonical.content import Image, Media, Message, Opaque, Refusal, Text, Thinking, ToolCall, ToolResult
 from gateway.canonical.facts import Facts
-from gateway.canonical.requests import Chat, Sampling, Tool, ToolChoice
+from gateway.canonical.requests import Bound, Chat, OutputFormat, Sampling, Tool, ToolChoice
 from gateway.errors import BadRequest, PartRefused, UnsupportedParameter
 
 PLAIN = Manner()
@@ -94,7 +95,8 @@ def test_calls_refusals_and_results() -> None:
         ToolCall("d", "g", '{"input":"free text"}', "function"),
     ]
     assert out.messages[2] is request.messages[2]
-    assert out.messages[3].parts[0].content[1] == Image(Media("image/png", base64=PNG))  # type: ignore[union-attr,index]
+    assert out.messages[3].parts == [ToolResult("d", [Text("see")])]
+    assert out.messages[4] == Message("user", [Image(Media("image/png", base64=PNG))])
     whole, _ = ready(request, WHOLE)
     assert whole.messages[0] is request.messages[0]
     assert whole.messages[1].parts[1] == custom
@@ -201,3 +203,33 @@ def test_where_a_choice_is_not_obeyed_the_tools_say_it(choice: ToolChoice | None
     chat = Chat("m", [Message("user", [Text("x")])], tools=[Tool("a"), Tool("b")], tool_choice=choice)
     ready = prepare(chat, Facts(), Manner(choosing=False), [])
     assert [t.name for t in ready.tools] == list(names)
+
+
+def test_media_of_results_follow_their_turn_as_the_users_words_do() -> None:
+    picture = Image(Media("image/png", base64=PNG))
+    one, two = ToolResult("c", [picture]), ToolResult("d", [Text("see"), picture])
+    out, _ = ready(chat(Message("tool", [one]), Message("tool", [two]), Message("user", [Text("and?")])))
+    assert out.messages == [
+        Message("tool", [ToolResult("c", [Text("")])]),
+        Message("tool", [ToolResult("d", [Text("see")])]),
+        Message("user", [picture, picture, Text("and?")]),
+    ]
+    taken, _ = ready(chat(Message("tool", [two])), replace(PLAIN, result_media=True))
+    assert taken.messages == [Message("tool", [two])]
+
+
+def test_what_is_bound_to_another_dialect_is_an_offer_or_refused() -> None:
+    request = chat(Message("user", [Text("x")]))
+    request.bound = [Bound("gemini", "googleSearch", {}, offer=True, path="tools[1].googleSearch")]
+    assert ready(request)[1] == ["tools[1].googleSearch"]
+    request.bound[0].offer = False
+    with pytest.raises(UnsupportedParameter) as caught:
+        ready(request)
+    assert caught.value.param == "tools[1].googleSearch" and "googleSearch is not enabled" in caught.value.message
+
+
+def test_a_choice_of_texts_needs_a_server_that_can_be_held_to_it() -> None:
+    request = chat(Message("user", [Text("x")]), output=OutputFormat("choice", choices=["A", "B"]))
+    with pytest.raises(UnsupportedParameter):
+        ready(request, replace(PLAIN, extras=frozenset()))
+    assert ready(request, replace(PLAIN, extras=frozenset({"structured_outputs"})))[0] is request
