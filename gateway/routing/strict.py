@@ -22,13 +22,16 @@ _SAMPLING = frozenset(Sampling.__dataclass_fields__)
 
 def part_lacks(request: Request, fates: Mapping[int, str], dropped: Sequence[str]) -> list[Lack]:
     """One Lack for each way in which parts would not arrive as they came. `fates`: part number -> what becomes of it,
-    for those that do not go as they came; `dropped`: the names of all that is left out of the request."""
+    for those that do not go as they came; `dropped`: the names of all that is left out of the request. What is not
+    known to be lost (`sound=unknown`) is not held against a target."""
     if not isinstance(request, Chat):
         return []
     out = []
     if fates:
         parts = list(content_parts(request))
         for number, fate in fates.items():
+            if fate.endswith("=unknown"):
+                continue
             path = parts[number].path
             out.append(
                 Lack("need", "parts", f"the part at {path} would not arrive as it came ({fate})", _HINT, (path,))

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from gateway.backends import Call, Discovery, Model
-from gateway.canonical.content import Audio, Media, Message, Text, Thinking
+from gateway.canonical.content import Audio, Media, Message, Text, Thinking, ToolCall, ToolResult
 from gateway.canonical.context import Context
 from gateway.canonical.facts import Facts
 from gateway.canonical.requests import Chat, Options, Sampling
@@ -167,7 +167,8 @@ async def test_a_part_that_would_not_arrive_whole_is_refused_by_its_place():
     settings = settings_of(one={"kind": "openai"})
     router, _ = routed(settings)
     thought = Thinking("hm", path="messages[1].reasoning_content")
-    messages = [Message("user", [Text("a")]), Message("assistant", [thought, Text("b")]), Message("user", [Text("c")])]
+    turn = Message("assistant", [thought, ToolCall("1", "look", "{}")])
+    messages = [Message("user", [Text("a")]), turn, Message("tool", [ToolResult("1", [Text("b")])])]
     chat = replace(ask(), messages=messages)
     assert (await foreseen(router, settings, chat))[1] == "one"
     assert (await foreseen(router, settings, replace(chat, options=STRICT)))[1] != "one"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.canonical.content import Audio, Media, Message, Part, Text, Thinking, ToolResult
+from gateway.canonical.content import Audio, Media, Message, Part, Text, Thinking, ToolResult, Video
 from gateway.canonical.requests import Chat, Completion, Embedding, Sampling, ThinkingConfig
 from gateway.routing.strict import THOUGHTS, parameter_lacks, part_lacks
 
@@ -27,6 +27,12 @@ def test_a_part_that_would_be_changed_is_named_by_its_place() -> None:
     [lack] = part_lacks(request, {1: "audio>wav16k"}, [])
     assert (lack.kind, lack.paths) == ("need", ("messages[1].content[1]",))
     assert "audio>wav16k" in lack.reason
+
+
+def test_what_is_not_known_to_be_lost_is_not_held_against_a_target() -> None:
+    clip = Video(Media("video/mp4", base64="AAAA"))
+    assert part_lacks(chat(clip), {0: "video,sound=unknown"}, []) == []
+    assert part_lacks(chat(clip), {0: "video,sound=dropped"}, [])[0].paths == (clip.path,)
 
 
 def test_the_numbers_are_those_of_the_receipt() -> None:
