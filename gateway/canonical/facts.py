@@ -23,6 +23,9 @@ class Facts:
     parameters. `*_formats` are MIME types that the server decodes itself. `*_limit` = how many in one request.
     `slots` = requests it works on at once. `counts` = it can count a prompt's tokens without generating.
     `prompt_rate` in tokens per second. `fixture` = it answers, but what it says means nothing (a test stand-in).
+    `thinking_levels` = the efforts that it tells apart; `thinking_budget` = it takes a number of tokens for it.
+    `call_ids` = past calls and their results carry ids; `call_signatures` = it refuses a past call that lost its
+    signature. `schema_form`: json_schema or openapi. `runtime` = the program that runs the model, behind a service.
     `sources` tells for each known fact where it comes from."""
 
     operations: frozenset[str] | None = None
@@ -38,11 +41,16 @@ class Facts:
     video_limit: int | None = None
     tools: bool | None = None
     forced_tool: Grip | None = None
+    call_ids: bool | None = None
+    call_signatures: bool | None = None
+    schema_form: str | None = None
     json_schema: Grip | None = None
     logprobs: bool | None = None
     choices: int | None = None
     seed: bool | None = None
     thinking: bool | None = None
+    thinking_levels: frozenset[str] | None = None
+    thinking_budget: bool | None = None
     prefill: bool | None = None
     audio_out: bool | None = None
     context: int | None = None
@@ -54,6 +62,7 @@ class Facts:
     quantization: str | None = None
     hardware: str | None = None
     version: str | None = None
+    runtime: str | None = None
     prompt_rate: float | None = None
     fixture: bool | None = None
     sources: dict[str, Source] = field(default_factory=dict, compare=False)
