@@ -11,7 +11,12 @@
 - Sound as `input_audio` in any format that its decoders know; video as `video_url` (`input_video` is 400).
 - To continue a begun answer it must be told twice: `continue_final_message`, and `add_generation_prompt` false.
 - The old `guided_*` fields are ignored without a word; `structured_outputs` took their place.
-- `mm_processor_kwargs` and `chat_template` of a request are refused unless the server trusts its clients: not sent.
+- `mm_processor_kwargs` and `media_io_kwargs` of a request are refused unless it runs with --trust-request-mm-kwargs:
+  /tokenize tells, and they are sent only where they are taken. A `chat_template` is never sent.
+- A video is looked at in 32 frames at most; on every Gemma 4 its sound is dropped without a word.
+- Quantization is read from `root`; with VLLM_SERVER_DEV_MODE=1 /server_info tells it, and the GPUs.
+- `cache_salt` keeps the prompts of several tenants apart in its prefix cache: at most 128 characters, none of @ / \\.
+- /metrics (no key) has requests running and waiting, and the use of the KV cache, which changed its name once.
 - The key guards /v1 only; 401 is `{"error": "Unauthorized"}`. Until it has loaded nobody listens.
 """
 
@@ -22,14 +27,16 @@ from collections.abc import Generator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from gateway.backends import Call, Discovery, Model, Probe, Reply
+from gateway.backends import Busyness, Call, Discovery, Load, Model, Probe, Reply
 from gateway.backends.base import HINTS, JSON, Json, OpenAIWire, keep, number_in, post, template_kwargs
 from gateway.backends.wire import refusal
+from gateway.backends.wire.gauges import average, gauge
+from gateway.backends.wire.hardware import generation
 from gateway.backends.wire.listing import cards, json_of, trouble
 from gateway.backends.wire.prepare import Manner, words
 from gateway.backends.wire.refusal import Signs
 from gateway.backends.wire.samples import PARTS
-from gateway.canonical.facts import Facts, Target
+from gateway.canonical.facts import Facts, State, Target
 from gateway.canonical.requests import Chat, Completion, CountTokens, ThinkingConfig
 from gateway.errors import BadRequest
 
@@ -42,9 +49,26 @@ _EXTRAS = words(
     "continue_final_message add_generation_prompt truncate_prompt_tokens normalize add_special_tokens"
 ) | frozenset(_GUIDED)
 
+_SCHEMES = {
+    "modelopt_fp4": "nvfp4",
+    "modelopt": "fp8",
+    "fp8": "fp8",
+    "fbgemm_fp8": "fp8",
+    "mxfp4": "mxfp4",
+    "awq": "awq",
+    "awq_marlin": "awq",
+    "gptq": "gptq",
+    "gptq_marlin": "gptq",
+    "bitsandbytes": "bnb-4bit",
+    "experts_int8": "int8",
+    "int8_per_channel_weight_only": "int8",
+}
+"""The server's word for a quantization -> ours, where it means one thing."""
+_NOT_IN_A_SALT = re.compile(r"[@/\\\x00]")
 _AT_MOST = re.compile(r"At most (\d+) (image|audio|video)\(s\)")
 _NO_TOOLS = "--enable-auto-tool-choice"
 _TOOLS = "--trust-request-chat-template"
+_KNOBS = "--trust-request-mm-kwargs"
 _ASKED = {"type": "function", "function": {"name": "probe", "parameters": {"type": "object", "properties": {}}}}
 
 
@@ -94,7 +118,9 @@ class Backend(OpenAIWire):
         "count_tokens": "let the gateway reach its POST /tokenize",
         "embedding": "serve a pooling model, or one with --runner pooling",
     }
+    hears_video = False
     manner = Manner(extras=_EXTRAS)
+    knobs = Manner(extras=_EXTRAS | {"mm_processor_kwargs", "media_io_kwargs"})
     signs = Signs(
         context=re.compile(
             r"maximum context length|longer than the maximum model length|exceeds? (?:the )?max_model_len"
@@ -108,7 +134,7 @@ class Backend(OpenAIWire):
         dead=re.compile(r"EngineCore|EngineDead|engine (?:is )?dead"),
     )
     reasoning_field = "reasoning"
-    unready = "down"  # its /health says 503 only when the engine is dead
+    unready: ClassVar[State] = "down"  # its /health says 503 only when the engine is dead
 
     def think(self, body: Json, thinking: ThinkingConfig, dropped: list[str]) -> None:
         body.pop("reasoning", None)
@@ -119,14 +145,19 @@ class Backend(OpenAIWire):
         if thinking.enabled and thinking.budget is not None:
             dropped.append("thinking_budget")  # 400 unless the server was started with a reasoning config
 
+    def manner_for(self, facts: Facts) -> Manner:
+        return self.knobs if facts.media_knobs else self.manner
+
     def adapt(self, body: Json, request: Chat, facts: Facts, dropped: list[str]) -> None:
         _constrain(body)
+        _salt(body, request)
         if request.prefill:
             body.setdefault("continue_final_message", True)
             body.setdefault("add_generation_prompt", False)
 
     def adapt_completion(self, body: Json, request: Completion, facts: Facts, dropped: list[str]) -> None:
         _constrain(body)
+        _salt(body, request)
 
     def count(self, request: CountTokens, target: Target, facts: Facts) -> Call | None:
         body = self._chat_body(request.chat, target, facts, [])
@@ -141,6 +172,15 @@ class Backend(OpenAIWire):
     def claims(self, models: Reply) -> bool:
         return any(c.get("owned_by") == "vllm" for c in cards(models) or ())
 
+    def busy(self, model: str) -> Busyness:
+        reply = yield Call("GET", "/metrics")
+        running = gauge(reply, "vllm:num_requests_running")
+        waiting = gauge(reply, "vllm:num_requests_waiting")
+        cache = average(reply, "vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc")
+        if running is None or waiting is None:
+            return None
+        return Load(int(running), int(waiting), cache)
+
     def probe(self) -> Probe:
         listed = yield Call("GET", "/v1/models")
         found = cards(listed)
@@ -149,15 +189,40 @@ class Backend(OpenAIWire):
         told = json_of((yield Call("GET", "/version")))
         version = told.get("version") if isinstance(told, dict) else None
         version = version if isinstance(version, str) else ""
+        quantized, hardware = _server_info(json_of((yield Call("GET", "/server_info?config_format=json"))))
         models = _models(found)
         measured: dict[str, Facts] = {}
         for model in models:
             if model.root not in measured:
                 measured[model.root] = yield from _measure(model.id)
             # adapters of a root see and hear what it does
-            facts = replace(measured[model.root], context=model.facts.context, version=version or None)
-            model.facts = facts
+            model.facts = replace(
+                measured[model.root],
+                context=model.facts.context,
+                version=version or None,
+                quantization=quantized,
+                hardware=hardware,
+            )
         return Discovery("ready", models, version)
+
+
+def _salt(body: Json, request: Chat | Completion) -> None:
+    tenant = _NOT_IN_A_SALT.sub("_", request.options.tenant)[:128]
+    if tenant:
+        body["cache_salt"] = tenant
+
+
+def _server_info(told: Any) -> tuple[str | None, str | None]:
+    """(quantization, generation of the GPUs) where the server runs in development mode. What its scheme leaves open
+    (`compressed-tensors` holds several) is left to the model's names."""
+    if not isinstance(told, dict):
+        return None, None
+    config, system = told.get("vllm_config"), told.get("system_env")
+    model = config.get("model_config") if isinstance(config, dict) else None
+    scheme = model.get("quantization") if isinstance(model, dict) else None
+    gpus = system.get("nvidia_gpu_models") if isinstance(system, dict) else None
+    known = _SCHEMES.get(scheme) if isinstance(scheme, str) else None
+    return known, generation(gpus) if isinstance(gpus, str) else None
 
 
 def _constrain(body: Json) -> None:
@@ -204,6 +269,12 @@ def _measure(model: str) -> Generator[Call, Reply, Facts]:
         for modality, part in PARTS.items():
             # two at once: a limit of one, which is usual, shows itself
             _learn(facts, modality, (yield _tokenize(model, [part, part])))
+        if facts.image or facts.video:
+            asked = yield _tokenize(
+                model, [{"type": "text", "text": "x"}], media_io_kwargs={"video": {"num_frames": 4}}
+            )
+            if asked.status == 200 or (asked.status == 400 and _KNOBS in refusal.read(asked.body).message):
+                facts.media_knobs = asked.status == 200
     elif text.status == 404:
         facts.counts = False
     tools = yield post(
@@ -253,5 +324,5 @@ def _learn(facts: Facts, modality: str, reply: Reply) -> None:
         setattr(facts, f"{modality}_limit", most or None)
 
 
-def _tokenize(model: str, content: list[Json]) -> Call:
-    return post("/tokenize", {"model": model, "messages": [{"role": "user", "content": content}]})
+def _tokenize(model: str, content: list[Json], **more: Any) -> Call:
+    return post("/tokenize", {"model": model, "messages": [{"role": "user", "content": content}], **more})

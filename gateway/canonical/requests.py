@@ -83,6 +83,8 @@ class Options:
 
     `require` holds match fields (`kind`, `variant`, `quantization`, `hardware`, `backend`, ...) -> allowed values.
     `strict_parts`: every part arrives as it came. `strict_parameters`: every parameter that was sent arrives.
+    `tenant`: whose request it is, an opaque text ("" = there is only one); set by the engine, never by a client. A
+    server that keeps prompts of several apart gets it.
     """
 
     require: dict[str, list[str]] = field(default_factory=dict)
@@ -90,6 +92,7 @@ class Options:
     strict_parts: bool = False
     reasoning_field: Literal["reasoning_content", "reasoning", "both"] = "reasoning_content"
     strict_parameters: bool = False
+    tenant: str = ""
 
 
 @dataclass(slots=True)

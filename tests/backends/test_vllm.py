@@ -1,13 +1,15 @@
 import msgspec
 import pytest
 
-from gateway.backends import Call, Discovery, Reply, load, run_probe
+from gateway.backends import Call, Discovery, Load, Reply, load, run_probe
+from gateway.backends.wire.samples import MP4
 from gateway.canonical.content import Audio, Image, Media, Message, Text, Thinking, ToolCall, ToolResult, Video
 from gateway.canonical.facts import Facts, Target, layer
 from gateway.canonical.requests import (
     Chat,
     Completion,
     CountTokens,
+    Options,
     OutputFormat,
     Sampling,
     ThinkingConfig,
@@ -16,7 +18,9 @@ from gateway.canonical.requests import (
 )
 from gateway.errors import BadRequest, UnsupportedParameter
 from tests.backends.recorded import body_of, exchange, reply
+from tests.backends.wire.test_sound import FTYP, SOUND, VIDEO, box
 
+HEARD = Media("video/mp4", octets=FTYP + box(b"moov", VIDEO + SOUND))
 BACKEND = load("vllm")
 TARGET = Target("gpu", "vllm", "nvidia/Gemma-4-31B-IT-NVFP4")
 FACTS = layer(("probed", Facts(image=True, audio=True, video=True)), ("assumed", BACKEND.assumed))
@@ -164,12 +168,20 @@ class Server:
     """Answers a probe from recorded replies, by what is asked; keeps what was asked."""
 
     def __init__(self, **replies: Reply) -> None:
-        self.replies = {"text": reply("vllm/tokenize_chat"), "embeddings": reply("vllm/embeddings"), **replies}
+        self.replies = {
+            "text": reply("vllm/tokenize_chat"),
+            "embeddings": reply("vllm/embeddings"),
+            "server_info": reply("vllm/err_404"),
+            "knobs": reply("vllm/mm_processor_kwargs"),
+            **replies,
+        }
         self.asked: list[str] = []
 
     def __call__(self, call: Call) -> Reply:
-        what = call.path.rsplit("/", 1)[-1]
-        if what == "tokenize":
+        what = call.path.rsplit("/", 1)[-1].partition("?")[0]
+        if what == "tokenize" and "media_io_kwargs" in body_of(call):
+            what = "knobs"
+        elif what == "tokenize":
             content = body_of(call)["messages"][0]["content"]
             what = content[0]["type"].removesuffix("_url").removeprefix("input_")
             assert len(content) == (1 if what == "text" else 2)
@@ -199,7 +211,9 @@ BASIC = {"models": reply("vllm/models"), "version": reply("vllm/version"), "comp
 def test_probe_of_a_server_that_takes_all() -> None:
     server = Server(**BASIC, image=COUNTED, audio=reply("vllm/err_two_audio"), video=COUNTED)
     found = server.probe()
-    assert server.asked == ["models", "version", "text", "image", "audio", "video", "completions", "embeddings"]
+    assert server.asked == [
+        *("models", "version", "server_info", "text", "image", "audio", "video", "knobs", "completions", "embeddings")
+    ]
     assert (found.state, found.version) == ("ready", "0.32.0")
     (model,) = found.models
     assert (model.id, model.aliases, model.root) == ("tiny-gemma4", ["gemma-alias"], "models/hf-tiny")
@@ -209,11 +223,88 @@ def test_probe_of_a_server_that_takes_all() -> None:
         audio=True,
         video=True,
         audio_limit=1,
+        media_knobs=False,
         tools=True,
         context=2048,
         counts=True,
         version="0.32.0",
     )
+
+
+def server_info(quantization: object, gpus: object) -> Reply:
+    """As its source writes it: only in development mode."""
+    told = {
+        "vllm_config": {"model_config": {"model": "x", "quantization": quantization}},
+        "vllm_env": {},
+        "system_env": {"nvidia_gpu_models": gpus},
+    }
+    return Reply(200, body=msgspec.json.encode(told))
+
+
+@pytest.mark.parametrize(
+    ("quantization", "gpus", "expected"),
+    [
+        ("modelopt_fp4", "GPU 0: NVIDIA B200\nGPU 1: NVIDIA B200", ("nvfp4", "blackwell")),
+        ("awq_marlin", "GPU 0: NVIDIA H100 80GB HBM3", ("awq", "hopper")),
+        ("compressed-tensors", "GPU 0: NVIDIA B200\nGPU 1: NVIDIA L4", (None, None)),
+        (None, None, (None, None)),
+        (["x"], 3, (None, None)),
+    ],
+)
+def test_development_mode_tells_more(quantization: object, gpus: object, expected: tuple) -> None:
+    replies = BASIC | {"server_info": server_info(quantization, gpus)}
+    facts = Server(**replies, image=COUNTED, audio=COUNTED, video=COUNTED).probe().models[0].facts
+    assert (facts.quantization, facts.hardware) == expected
+    assert Server(**BASIC, image=COUNTED, audio=COUNTED, video=COUNTED).probe().models[0].facts.quantization is None
+
+
+@pytest.mark.parametrize("told", [b"[]", b"{}", b'{"vllm_config":"text","system_env":[]}'])
+def test_development_mode_in_another_shape(told: bytes) -> None:
+    replies = BASIC | {"server_info": Reply(200, body=told)}
+    facts = Server(**replies, image=COUNTED, audio=COUNTED, video=COUNTED).probe().models[0].facts
+    assert (facts.quantization, facts.hardware) == (None, None)
+
+
+def test_media_knobs_only_where_the_server_trusts() -> None:
+    for answer, known in ((COUNTED, True), (reply("vllm/mm_processor_kwargs"), False), (Reply(500), None)):
+        server = Server(**BASIC, image=COUNTED, audio=COUNTED, video=COUNTED, knobs=answer)
+        assert server.probe().models[0].facts.media_knobs is known
+    blind = Server(**BASIC, image=Reply(400), audio=COUNTED, video=Reply(400))
+    blind.probe()
+    assert "knobs" not in blind.asked
+    knobs = {"mm_processor_kwargs": {"max_soft_tokens": 70}, "media_io_kwargs": {"video": {"num_frames": 8}}}
+    request = chat(extra={"openai": knobs})
+    assert BACKEND.build(request, TARGET, FACTS).dropped == list(knobs)
+    trusted = BACKEND.build(request, TARGET, layer(("probed", Facts(media_knobs=True)), ("family", FACTS)))
+    assert body_of(trusted) == BASE | knobs
+    assert trusted.dropped == []
+
+
+def test_tenants_have_salts_of_their_own() -> None:
+    salted = chat(options=Options(tenant="a/b@c\\d" + "x" * 200))
+    assert body(salted)["cache_salt"] == "a_b_c_d" + "x" * 121
+    assert body(Completion("m", ["a"], options=Options(tenant="t1")))["cache_salt"] == "t1"
+    own = BACKEND.build(chat(extra={"openai": {"cache_salt": "mine"}}), TARGET, FACTS)
+    assert "cache_salt" not in body_of(own)
+    assert own.dropped == ["cache_salt"]
+
+
+def test_a_video_is_not_heard() -> None:
+    request = chat(messages=[Message("user", [Text("x"), Video(Media("video/mp4", base64=MP4)), Video(HEARD)])])
+    call = BACKEND.build(request, TARGET, FACTS)
+    assert call.fates == {2: "video,sound=dropped"}
+
+
+def test_busy() -> None:
+    assert run_probe(BACKEND.busy("m"), iter([reply("vllm/metrics")])) == Load(0, 0, 0.0)
+    old = (
+        b'vllm:num_requests_running{engine="0"} 3.0\nvllm:num_requests_running{engine="1"} 1.0\n'
+        b'vllm:num_requests_waiting{engine="0"} 2.0\n'
+        b'vllm:gpu_cache_usage_perc{engine="0"} 0.5\nvllm:gpu_cache_usage_perc{engine="1"} 0.7\n'
+    )
+    assert run_probe(BACKEND.busy("m"), iter([Reply(200, body=old)])) == Load(4, 2, 0.6)
+    for other in (Reply(404), Reply(0), Reply(200, body=b"<html>")):
+        assert run_probe(BACKEND.busy("m"), iter([other])) is None
 
 
 def test_probe_of_a_server_that_only_sees() -> None:

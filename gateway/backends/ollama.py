@@ -1,0 +1,264 @@
+"""Ollama, by its OpenAI route. Read in its source (August 2026), not run: no binary of it can be installed here.
+
+- /api/tags lists everything that was pulled, /api/ps what is loaded and with how much context, /api/show what a model
+  can do. The context in the model's card is not what it gets: that follows from the machine's memory.
+- A model that is not loaded is loaded when it is asked for, which takes minutes; its answer waits for that.
+- **A tag with a `remote_host` runs in Ollama's cloud**: it is left out, so that nothing leaves the machine unasked.
+- **A prompt that is too long is cut in silence**, the oldest messages first, with status 200. So what is likely to be
+  too long for the loaded context is refused before, and an answer whose prompt has far fewer tokens than the request's
+  text is an error.
+- Each content part becomes a message of its own: texts that stand side by side go as one, a picture stays apart.
+- Pictures as data: URLs of JPEG, PNG or WebP, sound as WAV or MP3 by the first bytes; no video. Models in MLX's format
+  neither see nor hear, whatever the model could.
+- `tool_choice`, `n`, `parallel_tool_calls`, `logit_bias`, `max_completion_tokens` and `top_k` and its kin are ignored
+  without a word; so is a `temperature` that is not sent: it is 1.
+- Thinking is on unless `reasoning_effort` is `none`. Past thoughts are read from `reasoning`; arguments of past calls
+  that are no JSON are 400.
+- Answers are called `chatcmpl-` and a number below 999, which collides: the time is added to it.
+- An error in a stream is swallowed: the stream ends without a finish. Over 512 waiting requests: 503.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from gateway.backends import Call, Discovery, Model, Probe, Reply
+from gateway.backends.base import HINTS, Json, OpenAIWire, post
+from gateway.backends.wire.listing import cards, json_of, trouble
+from gateway.backends.wire.prepare import Manner
+from gateway.backends.wire.refusal import Signs
+from gateway.canonical.events import Answer, Event, Fault, Start, Usage
+from gateway.canonical.facts import Facts
+from gateway.canonical.needs import needs_of
+from gateway.canonical.requests import Chat, Completion, Request, ThinkingConfig
+from gateway.dialects import Decoder
+from gateway.errors import ContextTooLong, UnsupportedParameter
+from gateway.families.default import quantization
+
+_MOST_MODELS = 64
+_BYTES_A_TOKEN = 8
+"""More than any usual text has."""
+_SHORT = 4096
+"""Octets of text below which nothing is concluded from the number of tokens."""
+_NUM_CTX = re.compile(r"^num_ctx\s+([1-9]\d{0,8})\s*$", re.MULTILINE)
+_SIZE = re.compile(r"([\d.]+)\s*([KMBT])", re.IGNORECASE)
+_UNITS = {"K": 1e-6, "M": 1e-3, "B": 1.0, "T": 1e3}
+_CUT = "the prompt is longer than the context that this server gives it, and it would leave out the oldest messages"
+
+
+class Backend(OpenAIWire):
+    kind = "ollama"
+    tier = 5
+    slots = 1  # OLLAMA_NUM_PARALLEL is 1 unless it was set
+    assumed = Facts(
+        operations=frozenset({"chat", "completion"}),
+        video=False,
+        document=False,
+        image_formats=frozenset({"image/png", "image/jpeg", "image/webp"}),
+        audio_formats=frozenset({"audio/wav", "audio/mpeg"}),
+        forced_tool="verified",
+        json_schema="enforced",
+        logprobs=True,
+        choices=1,
+        seed=True,
+        prefill=False,
+        audio_out=False,
+        counts=False,
+    )
+    hints: ClassVar[Mapping[str, str]] = {
+        **HINTS,
+        "image": "pull a model that sees; the -mlx, -mxfp8 and -nvfp4 tags of one do not",
+        "audio": "pull a GGUF tag of a model that hears: gemma4:e2b, gemma4:e4b or gemma4:12b",
+        "video": "Ollama takes no video: use vLLM, llama.cpp or mlx-vlm",
+        "tools": "pull a model that calls tools",
+        "forced_tool": "pull a model that calls tools",
+        "json_schema": "update Ollama",
+        "logprobs": "update Ollama",
+        "choices": "Ollama gives one choice: ask several times",
+        "thinking": "pull a model that thinks",
+        "prefill": "Ollama's OpenAI route begins every answer anew",
+        "context": "start Ollama with a larger OLLAMA_CONTEXT_LENGTH",
+        **dict.fromkeys(("operation", "chat", "completion"), "pull a generating model"),
+        "embedding": "pull an embedding model",
+        "count_tokens": "Ollama has no way to count tokens",
+    }
+    manner = Manner(
+        sampling=frozenset({"top_k", "min_p", "repetition_penalty", "logit_bias"}), choosing=False, one_text=True
+    )
+    signs = Signs(
+        context=re.compile(r"longer than the context length|exceeds the (?:available )?context|input length exceeds"),
+        modality=re.compile(
+            r"(?i)does not support (?:image|vision|audio|multimodal)|missing data required for (?:image|audio) input"
+        ),
+        gone=re.compile(r"not found, try pulling|model ['\"][^'\"]*['\"] not found"),
+        client=re.compile(r"invalid message|invalid (?:image|input_audio)|chat prompt error|invalid tool call"),
+    )
+    reasoning_field = "reasoning"
+    health = "/api/version"
+
+    def think(self, body: Json, thinking: ThinkingConfig, dropped: list[str]) -> None:
+        body.pop("reasoning", None)
+        body.pop("chat_template_kwargs", None)
+        if thinking.budget is not None:
+            dropped.append("thinking_budget")
+        effort = thinking.effort if thinking.effort not in (None, "none") else "medium"
+        body["reasoning_effort"] = effort if thinking.enabled else "none"
+
+    def adapt(self, body: Json, request: Chat, facts: Facts, dropped: list[str]) -> None:
+        if request.choices > 1:
+            raise UnsupportedParameter("this server gives one choice", param="n")
+        needs = needs_of(request)
+        likely = (needs.text_size + needs.tools_size) // 4 + 8 * needs.messages
+        if facts.context is not None and likely > facts.context:
+            raise ContextTooLong(f"{_CUT}: about {likely} tokens for {facts.context}", param="messages")
+
+    def adapt_completion(self, body: Json, request: Completion, facts: Facts, dropped: list[str]) -> None:
+        if len(request.prompt) != 1 or not isinstance(request.prompt[0], str):
+            raise UnsupportedParameter("this server completes one text at a time, no token ids", param="prompt")
+        if request.choices > 1:
+            raise UnsupportedParameter("this server gives one choice", param="n")
+        body["prompt"] = request.prompt[0]
+        if body.pop("echo", None):
+            raise UnsupportedParameter("this server ignores `echo`", param="echo")
+        if body.pop("best_of", None) is not None:
+            dropped.append("best_of")
+
+    # --- answers
+
+    def decoder(self, request: Request) -> Decoder:
+        return _Checked(super().decoder(request), _least(request))
+
+    def read(self, request: Request, body: Any) -> Answer | Json:
+        answer = super().read(request, body)
+        if isinstance(answer, Answer):
+            answer.id = _unique(answer.id, answer.created)
+            if answer.usage is not None and _was_cut(answer.usage, _least(request)):
+                raise ContextTooLong(_CUT, param="messages")
+        return answer
+
+    # --- probing
+
+    def claims(self, models: Reply) -> bool:
+        """What it pulled belongs to `library`. With nothing pulled its list is null."""
+        told = json_of(models)
+        if isinstance(told, dict) and told.get("object") == "list" and "data" in told and told["data"] is None:
+            return True
+        return any(c.get("owned_by") == "library" for c in cards(models) or ())
+
+    def probe(self) -> Probe:
+        listed = yield Call("GET", "/api/tags")
+        told = json_of(listed)
+        tags = told.get("models") if isinstance(told, dict) else None
+        if not isinstance(tags, list):
+            return trouble(listed if listed.status != 200 else Reply(200))
+        version = json_of((yield Call("GET", "/api/version")))
+        number = _text(_dict(version).get("version"))
+        loaded = _loaded((yield Call("GET", "/api/ps")))
+        mine = [t for t in tags if isinstance(t, dict) and isinstance(t.get("name"), str) and not t.get("remote_host")]
+        away = len(tags) - len(mine)
+        detail = f"{away} models that run in Ollama's cloud are left out" if away else ""
+        if not mine:
+            return Discovery("down", detail=detail or "it has no models: `ollama pull gemma4:e4b`")
+        models = []
+        for tag in mine[:_MOST_MODELS]:
+            models += [(yield from _model(tag, loaded, number))]
+        return Discovery("ready", models, number, detail)
+
+
+def _loaded(reply: Reply) -> dict[str, int | None]:
+    """The models that are in memory -> the context that each has."""
+    told = json_of(reply)
+    rows = told.get("models") if isinstance(told, dict) else None
+    if not isinstance(rows, list):
+        return {}
+    return {r["name"]: _count(r.get("context_length")) for r in rows if isinstance(r, dict) and _text(r.get("name"))}
+
+
+def _model(tag: Json, loaded: dict[str, int | None], version: str) -> Generator[Call, Reply, Model]:
+    name: str = tag["name"]
+    told = json_of((yield post("/api/show", {"model": name})))
+    shown = told if isinstance(told, dict) else {}
+    details = {**_dict(tag.get("details")), **_dict(shown.get("details"))}
+    gguf = details.get("format") == "gguf"
+    facts = Facts(
+        quantization=quantization(_text(details.get("quantization_level")), name, container="gguf" if gguf else "mlx"),
+        size=_billions(_text(details.get("parameter_size"))),
+        version=version or None,
+    )
+    able = shown.get("capabilities")
+    if isinstance(able, list):
+        facts.image, facts.audio, facts.tools, facts.thinking = (
+            name in able for name in ("vision", "audio", "tools", "thinking")
+        )
+        if not gguf:
+            facts.image = facts.audio = False
+        if not facts.tools:
+            facts.forced_tool = "ignored"
+        operations = {"chat", "completion"} if "completion" in able else set()
+        facts.operations = frozenset(operations | ({"embedding"} if "embedding" in able else set()))
+    if name in loaded:
+        facts.context = loaded[name]
+    elif asked := _NUM_CTX.search(_text(shown.get("parameters"))):
+        facts.context = int(asked[1])
+    aliases = [name.removesuffix(":latest")] if name.endswith(":latest") else []
+    return Model(name, aliases, facts, state="ready" if name in loaded else "cold")
+
+
+class _Checked:
+    """A decoder that makes the answer's id unique, and notices that the prompt was cut."""
+
+    __slots__ = ("_decoder", "_least")
+
+    def __init__(self, decoder: Decoder, least: int) -> None:
+        self._decoder = decoder
+        self._least = least
+
+    def feed(self, data: bytes) -> list[Event]:
+        return self._look(self._decoder.feed(data))
+
+    def end(self) -> list[Event]:
+        return self._look(self._decoder.end())
+
+    def _look(self, events: list[Event]) -> list[Event]:
+        for i, e in enumerate(events):
+            if isinstance(e, Start):
+                events = [*events[:i], replace(e, id=_unique(e.id, e.created)), *events[i + 1 :]]
+            elif isinstance(e, Usage) and _was_cut(e, self._least):
+                return [*events[:i], Fault(ContextTooLong.code, _CUT, 400, "messages")]
+        return events
+
+
+def _least(request: Request) -> int:
+    """Tokens that the prompt has for certain; 0 where its text is too short to tell."""
+    if not isinstance(request, Chat | Completion):
+        return 0
+    size = needs_of(request).text_size
+    return size // _BYTES_A_TOKEN if size >= _SHORT else 0
+
+
+def _was_cut(usage: Usage, least: int) -> bool:
+    return usage.input is not None and usage.input < least
+
+
+def _unique(answer: str, created: int | None) -> str:
+    return f"{answer}-{created:x}" if answer and created else answer
+
+
+def _billions(text: str) -> float | None:
+    found = _SIZE.match(text)
+    return float(found[1]) * _UNITS[found[2].upper()] if found and found[1].count(".") < 2 and found[1] != "." else None
+
+
+def _dict(value: Any) -> Json:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
