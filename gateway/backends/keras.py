@@ -25,9 +25,10 @@ from gateway.backends.wire.refusal import Signs
 from gateway.canonical.facts import Facts, Target
 from gateway.canonical.requests import Chat, CountTokens, ThinkingConfig
 from gateway.errors import UnsupportedParameter
-from gateway.families.default import quantization
 
 _OWNER = "keras-hub"
+_DTYPES = {"bfloat16": "bf16", "float16": "f16", "float32": "f32"}
+"""How the weights are held -> the word of gateway.families."""
 _SMALLEST = 1_000_000
 """Parameters. Nothing with fewer can mean what it says: it is a stand-in for tests."""
 
@@ -124,7 +125,7 @@ class Backend(OpenAIWire):
 
 
 def _model(card: Json) -> Model:
-    facts = Facts(context=_count(card.get("max_model_len")), quantization=quantization(_text(card.get("dtype"))))
+    facts = Facts(context=_count(card.get("max_model_len")), quantization=_DTYPES.get(_text(card.get("dtype"))))
     shape = card.get("architecture")
     listed = shape.get("input_modalities") if isinstance(shape, dict) else None
     if isinstance(listed, list):

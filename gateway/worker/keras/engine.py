@@ -128,34 +128,42 @@ class Engine:
         names = [t.name for t in offered(chat)]
         return CallGate(heads(names, self.model.tokenize), thought, inside=prompt.open_reasoning)
 
+    def close(self) -> None:
+        """Takes no more work. What is being worked on goes on until it ends or is stopped."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._desk.shutdown(wait=False, cancel_futures=True)
+
     def start(self, job: Job) -> Running:
         """Lets the model answer. The place that the caller took is given back when the model is done with the job,
         which is soon after the caller stops it."""
         loop = asyncio.get_running_loop()
         told: asyncio.Queue[Told] = asyncio.Queue()
-        began: list[float] = []
 
         def tell(what: Told) -> None:
             loop.call_soon_threadsafe(told.put_nowait, what)
 
         def work() -> None:
-            began.append(time.monotonic())
+            began = time.monotonic()
+            last: list[Told]
             try:
-                self._work(job, tell)
+                last = [self._work(job, tell), None]
             except BaseException as e:  # noqa: BLE001  # told to the one who waits
-                tell(e)
-            else:
-                tell(None)
+                last = [e]
+            # first the place: who has read the end may ask again at once
+            loop.call_soon_threadsafe(self.places.leave, time.monotonic() - began)
+            for what in last:
+                tell(what)
 
-        def leave(done: Future[None]) -> None:
-            seconds = time.monotonic() - began[0] if began else None
-            loop.call_soon_threadsafe(self.places.leave, seconds)
+        def left_before(future: Future[None]) -> None:
+            if future.cancelled():
+                loop.call_soon_threadsafe(self.places.leave, None)
 
         future = self._thread.submit(work)
-        future.add_done_callback(leave)
+        future.add_done_callback(left_before)
         return Running(job, told, future)
 
-    def _work(self, job: Job, tell: Callable[[Told], None]) -> None:
+    def _work(self, job: Job, tell: Callable[[Told], None]) -> list[Event]:
+        """Lets the model answer; returns the last events."""
         model, prepared, chat = self.model, job.prepared, job.chat
         size = len(prepared.ids)
         room = model.context - size
@@ -189,5 +197,4 @@ class Engine:
                 tell(events)
             if telling.ended:
                 break
-        if not job.left.is_set():
-            tell(telling.end())
+        return telling.end()

@@ -19,6 +19,8 @@ from gateway.errors import BadRequest
 Row = npt.NDArray[np.floating[Any]]
 
 TEMPERATURE, TOP_P, TOP_K = 1.0, 0.95, 64
+COLDEST = 1e-5
+"""Below this temperature the likeliest token is taken: the shares of the others can't be told from 0."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -101,7 +103,7 @@ class Sampler:
 
 def _draw(row: Row, s: Settings, random: np.random.Generator) -> int:
     """The position of the chosen one. The order of the cuts is the usual one: temperature, top_k, top_p, min_p."""
-    if s.temperature <= 0 or len(row) == 1:
+    if s.temperature < COLDEST or len(row) == 1:
         return int(row.argmax())
     order = _largest(row, s.top_k)
     z = (row[order] - row[order[0]]) / s.temperature
