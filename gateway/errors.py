@@ -2,7 +2,7 @@
 
     GatewayError
     ├── BadRequest 400 ── InvalidJson, MissingParameter, UnsupportedParameter, PartRefused,
-    │                     ContextTooLong, NoTargetFits, UpstreamRefused, WrongModality
+    │                     ContextTooLong, NoTargetFits, UpstreamRefused (MediumRefused), WrongModality
     ├── InvalidKey 401   ModelNotAllowed 403   PrivacyRail 403
     ├── ModelNotFound 404   NotFound 404   MethodNotAllowed 405   RequestTimeout 408
     ├── TooLarge 413   UnsupportedMedia 415   RateLimited 429   HeadTooLarge 431
@@ -91,6 +91,15 @@ class UpstreamRefused(BadRequest):
     """The server called the request wrong (its 400 or 422): its words, in our shape."""
 
     code = "invalid_value"
+
+
+class MediumRefused(UpstreamRefused):
+    """The server could not read a medium. `modality` = of which kind, "" if it does not say: servers name no place, the
+    engine looks for it in the request."""
+
+    def __init__(self, message: str, *, modality: str = "", param: str | None = None) -> None:
+        super().__init__(message, param=param)
+        self.modality = modality
 
 
 class InvalidKey(GatewayError):

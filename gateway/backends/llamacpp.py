@@ -100,6 +100,7 @@ class Backend(OpenAIWire):
             r"|input is too large to process"
         ),
         modality=re.compile(r"(?:image|audio|video) input is not supported"),
+        medium=re.compile(r"Failed to load image or audio file|Invalid (?:uri-encoded )?base64"),
         gone=re.compile(r"model '[^']*' not found|model is not loaded|model name is missing"),
         client=re.compile(
             r"(?i)JSON schema error|While executing \w+ at line|jinja|parse error|failed to parse|json\.exception"

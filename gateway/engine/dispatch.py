@@ -10,6 +10,7 @@ import asyncio
 from dataclasses import dataclass
 
 from gateway.backends import Call
+from gateway.canonical.needs import Needs
 from gateway.engine.admission import Slot
 from gateway.engine.fleet import MAY_ASK_EVERY, Deployment, Fleet
 from gateway.engine.job import Job
@@ -21,6 +22,7 @@ from gateway.errors import (
     ClientGone,
     ConnectError,
     GatewayError,
+    MediumRefused,
     ModelGone,
     Overloaded,
     PrivacyRail,
@@ -143,6 +145,8 @@ class Dispatcher:
                 return None
             except GatewayError as e:
                 outcome, verdict = e.code, e.verdict
+                if isinstance(e, MediumRefused | WrongModality) and e.param is None:
+                    e.param = only_medium(job.needs, e.modality if isinstance(e, MediumRefused) else "")
                 if isinstance(e, Overloaded) and e.retry_after:
                     d.rest_until = loop.time() + e.retry_after
                 if isinstance(e, WrongModality | ModelGone | ConnectError | Reset):
@@ -179,6 +183,13 @@ class Dispatcher:
         job.record.status, job.record.code = error.status, error.code
         assert job.encoder is not None
         await self._relay.say_last(job, job.encoder.fault(error))
+
+
+def only_medium(needs: Needs, modality: str) -> str | None:
+    """Where the one medium of that modality ("" = of any) stands in the request; None if there are several: the server
+    does not say which of them it can't read."""
+    places = [m.path for m in needs.media if modality in ("", m.modality)]
+    return places[0] if len(places) == 1 else None
 
 
 @dataclass(slots=True)

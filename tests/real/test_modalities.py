@@ -136,6 +136,9 @@ async def test_a_broken_medium_is_the_client_s_fault(client: Client, part: Any):
     assert got.status_code == 400
     assert got.headers["x-gateway-attempts"] == "1"
     assert error(got.content)["type"] == "invalid_request_error"
+    assert error(got.content)["param"] == "messages[0].content[1]"
+    two = await client.post(chat("auto", [part(), text(), broken]))
+    assert (two.status_code, error(two.content)["param"]) == (400, None), "llama.cpp does not say which one"
     good = await client.post(chat("auto", [text(), part()]))
     assert good.status_code == 200, "and the server is not blamed for it"
 

@@ -34,12 +34,14 @@ class Signs:
     """How one kind of server words what its status does not say. Patterns are searched in `type code: message`.
 
     `context`: the prompt is longer than the context. `modality`: it does not take that kind of medium at all.
+    `medium`: it can't read this one; groups named `image`, `audio`, `video` say of which kind, where its words do.
     `gone`: it does not have the model. `client`: a 5xx that is really the request's fault. `dead`: a 5xx after which
     nothing else will work there.
     """
 
     context: re.Pattern[str] = _NEVER
     modality: re.Pattern[str] = _NEVER
+    medium: re.Pattern[str] = _NEVER
     gone: re.Pattern[str] = _NEVER
     client: re.Pattern[str] = _NEVER
     dead: re.Pattern[str] = _NEVER
@@ -159,10 +161,8 @@ def error_for(status: int, headers: Mapping[str, str], said: Said, signs: Signs)
         return errors.UpstreamUnavailable("a proxy could not reach the model server")
     if status in (404, 405, 501) or (status < 500 and signs.gone.search(said.words)):
         return _gone(said, signs, message)
-    if 400 <= status < 500:
-        return _client(status, said, message)
-    if status >= 500 and signs.client.search(said.words):
-        return errors.UpstreamRefused(message, param=said.param)
+    if 400 <= status < 500 or (status >= 500 and signs.client.search(said.words)):
+        return _client(status, said, signs, message)
     if signs.dead.search(said.words):
         return errors.UpstreamUnavailable("the model server's engine has died")
     if status >= 500:
@@ -189,9 +189,12 @@ def _gone(said: Said, signs: Signs, message: str) -> errors.GatewayError:
     return errors.ModelGone("the model server does not offer this operation" + (f": {message}" if message else ""))
 
 
-def _client(status: int, said: Said, message: str) -> errors.GatewayError:
+def _client(status: int, said: Said, signs: Signs, message: str) -> errors.GatewayError:
     if status == 413:
         return errors.TooLarge(message or "the request is larger than the model server takes")
+    unread = signs.medium.search(said.words)
+    if unread is not None:
+        return errors.MediumRefused(message, modality=unread.lastgroup or "", param=said.param)
     return errors.UpstreamRefused(message or f"the model server refused the request ({status})", param=said.param)
 
 

@@ -1,3 +1,5 @@
+import re
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -12,12 +14,12 @@ RECORDED = [
     ("llamacpp", "err_404", errors.ModelGone),
     ("llamacpp", "err_405", errors.ModelGone),
     ("llamacpp", "err_bad_arguments", errors.UpstreamRefused),
-    ("llamacpp", "err_bad_audio", errors.UpstreamRefused),
+    ("llamacpp", "err_bad_audio", errors.MediumRefused),
     ("llamacpp", "err_bad_grammar", errors.UpstreamRefused),
-    ("llamacpp", "err_bad_image", errors.UpstreamRefused),
+    ("llamacpp", "err_bad_image", errors.MediumRefused),
     ("llamacpp", "err_bad_ref", errors.UpstreamRefused),
     ("llamacpp", "err_bad_schema", errors.UpstreamRefused),
-    ("llamacpp", "err_bad_video", errors.UpstreamRefused),
+    ("llamacpp", "err_bad_video", errors.MediumRefused),
     ("llamacpp", "err_context_too_long", errors.ContextTooLong),
     ("llamacpp", "err_empty_messages", errors.UpstreamRefused),
     ("llamacpp", "err_image_file_url", errors.UpstreamRefused),
@@ -29,8 +31,8 @@ RECORDED = [
     ("llamacpp", "err_two_prompts", errors.UpstreamRefused),
     ("llamacpp", "err_unknown_part", errors.UpstreamRefused),
     ("llamacpp", "audio_url", errors.UpstreamRefused),
-    ("llamacpp", "video_frames_jpeg_dataurl", errors.UpstreamRefused),
-    ("llamacpp", "noffmpeg_video", errors.UpstreamRefused),
+    ("llamacpp", "video_frames_jpeg_dataurl", errors.MediumRefused),
+    ("llamacpp", "noffmpeg_video", errors.MediumRefused),
     ("llamacpp", "embeddings", errors.ModelGone),
     ("llamacpp", "smollm2_err_audio_text_only", errors.WrongModality),
     ("llamacpp", "smollm2_err_image_text_only", errors.WrongModality),
@@ -156,6 +158,16 @@ def test_words_of_one_kind() -> None:
     hosted = error_body("too many tokens", "invalid_request_error", "context_length_exceeded")
     assert type(load("openai").refusal(400, {}, hosted)) is errors.ContextTooLong
     assert type(load("openai").refusal(400, {}, error_body("maximum context length is 8"))) is errors.ContextTooLong
+
+
+def test_a_medium_that_can_t_be_read_is_told_apart() -> None:
+    signs = Signs(medium=re.compile("bad (?:(?P<image>picture)|(?P<audio>sound)|file)"), client=re.compile("bad"))
+    for words, modality in (("bad picture", "image"), ("bad sound", "audio"), ("bad file", "")):
+        for status in (400, 422, 500):
+            error = error_for(status, {}, read(error_body(words)), signs)
+            assert type(error) is errors.MediumRefused
+            assert (error.modality, error.param, error.status, error.failover) == (modality, None, 400, "never")
+    assert type(error_for(502, {}, read(error_body("bad file")), signs)) is errors.UpstreamUnavailable
 
 
 def test_tracebacks_are_not_repeated() -> None:
