@@ -163,6 +163,16 @@ class Metrics:
         self._parts = Counter(
             "gateway_parts", "Content parts by what became of them.", ["modality", "fate"], registry=r
         )
+        self._repairs = Counter(
+            "gateway_repairs",
+            "What was wrong in servers' answers, by reason; with `repair: fix` it was put right.",
+            ["backend", "reason"],
+            registry=r,
+        )
+        self._runaways = Counter(
+            "gateway_runaways", "Answers that ran away: repeats, same_call, long_thinking.", ["backend", "sign"],
+            registry=r,
+        )  # fmt: skip
         self._rail = Counter("gateway_privacy_refusals", "Requests that privacy kept here.", registry=r)
         self._ejections = Counter("gateway_ejections", "Targets taken out after failures.", ["backend"], registry=r)
         self._drift = Counter(
@@ -212,6 +222,12 @@ class Metrics:
 
     def part(self, modality: str, fate: str, count: int = 1) -> None:
         self._child(self._parts, modality, fate).inc(count)
+
+    def repair(self, backend: str, reason: str) -> None:
+        self._child(self._repairs, backend, reason).inc()
+
+    def runaway(self, backend: str, sign: str) -> None:
+        self._child(self._runaways, backend, sign).inc()
 
     def privacy_refusal(self) -> None:
         self._rail.inc()

@@ -106,6 +106,8 @@ class Backend(Protocol):
     """Requests in flight at once where neither probe nor operator says."""
     names_itself: bool
     """The `model` of an answer tells what the server serves, whatever it was asked for."""
+    reads_thoughts: bool
+    """It tells its model's thoughts from the answer, also where the prompt ended inside of one."""
     assumed: Facts
     """What every server of this kind does unless a better source says otherwise."""
     hints: Mapping[str, str]

@@ -65,6 +65,8 @@ class OpenAIWire:
     """It ends an answer at the request's `stop` texts. Where not, it does not get them and the decoder ends it."""
     hears_video: ClassVar[bool | None] = None
     """Whether the sound of a video reaches the model. False = only its frames do, without a word about the rest."""
+    reads_thoughts: ClassVar[bool] = False
+    """It tells its model's thoughts from the answer, also where the prompt ended inside of one."""
     health: ClassVar[str] = "/health"
     unready: ClassVar[State] = "loading"
     """What a 503 of `health` means."""

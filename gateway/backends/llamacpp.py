@@ -16,6 +16,13 @@
 - `/v1/completions` takes one text; more prompts or token ids are 400, and `suffix` and `echo` are ignored.
 - `n` is at most the number of slots. Header `X-Conversation-Id` makes an answer outlive its client: it is never sent.
 - While a model loads every route answers 503. GETs do not wake a server that sleeps.
+- /slots tells which slots work, /metrics (off by default: 501) how many requests wait for one. They go through the same
+  queue as requests, so they may be late; a scrape of /metrics starts its averages anew.
+- Router mode: each model has a state of its own (unloaded, loading, loaded, sleeping); a request loads its model and
+  may drop the one that was used least. /props, /slots and /metrics are asked for one model by `?model=`, and
+  `autoload=false` keeps that from loading it. A model's `args` hold paths and ports. Whether it takes video is listed
+  only once it is loaded.
+- Without a projector (--mmproj) a model that sees and hears reads text only: noticed, and said.
 """
 
 from __future__ import annotations
@@ -26,17 +33,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any, ClassVar
+from urllib.parse import quote
 
-from gateway.backends import Call, Discovery, Model, Probe, Reply
+from gateway.backends import Busyness, Call, Discovery, Load, Model, Probe, Reply
 from gateway.backends.base import HINTS, JSON, Json, OpenAIWire, keep, number_in, post, template_kwargs
+from gateway.backends.wire.gauges import gauge
 from gateway.backends.wire.listing import cards, json_of, trouble
 from gateway.backends.wire.prepare import Manner, words
 from gateway.backends.wire.refusal import Signs
 from gateway.canonical.events import Event, Usage
-from gateway.canonical.facts import Facts, State, Target
+from gateway.canonical.facts import Facts, State, Target, shown_model
 from gateway.canonical.requests import Chat, Completion, CountTokens, Request, ThinkingConfig
 from gateway.dialects import Decoder
 from gateway.errors import UnsupportedParameter
+from gateway.families import identify
 from gateway.families.default import quantization
 
 _EXTRAS = words(
@@ -57,7 +67,9 @@ _SMALLEST = 1_000_000
 class Backend(OpenAIWire):
     kind = "llamacpp"
     names_itself = True
+    reads_thoughts = True
     always_streams = True
+    hears_video = False
     tier = 1
     slots = 4
     assumed = Facts(
@@ -192,7 +204,11 @@ class Backend(OpenAIWire):
             return Discovery("ready", [_model(c, {}) for c in found], detail="it has no /props: its facts are guesses")
         version = str(props.get("build_info") or "")
         if props.get("role") == "router":
-            return Discovery("ready", [_routed(c) for c in found], version)
+            models = []
+            for card in found:
+                own = json_of((yield Call("GET", f"/props?{_of(card['id'])}"))) if _state(card) == "ready" else None
+                models += [_routed(card, own if isinstance(own, dict) else {})]
+            return Discovery("ready", models, version, _blind(models))
         state: State = "cold" if props.get("is_sleeping") is True else "ready"
         model = _model(found[0], props)
         model.state = state
@@ -203,7 +219,17 @@ class Backend(OpenAIWire):
             model.facts.operations = frozenset(
                 {"chat", "completion", "count_tokens"} | ({"embedding"} if embeds else set())
             )
-        return Discovery(state, [model], version)
+        return Discovery(state, [model], version, _blind([model]))
+
+    def busy(self, model: str) -> Busyness:
+        slots = json_of((yield Call("GET", f"/slots?{_of(model)}")))
+        metrics = yield Call("GET", f"/metrics?{_of(model)}")
+        running, waiting = (gauge(metrics, f"llamacpp:requests_{what}") for what in ("processing", "deferred"))
+        if isinstance(slots, list):
+            running = sum(1 for s in slots if isinstance(s, dict) and s.get("is_processing") is True)
+        if running is None:
+            return None
+        return Load(int(running), None if waiting is None else int(waiting))
 
 
 class _AddedUsage:
@@ -257,18 +283,56 @@ def _model(card: Json, props: Json) -> Model:
     return Model(card["id"], _aliases(card), facts, root=path)
 
 
-def _routed(card: Json) -> Model:
-    """A model of a router, which loads it when it is asked for. Its arguments hold paths and ports: not for clients."""
+def _state(card: Json) -> State:
+    """The state of a router's model."""
     status = _dict(card.get("status"))
-    model = _model(card, {})
-    model.state = "down" if status.get("failed") else _STATES.get(_text(status.get("value")), "cold")
-    arguments = status.get("args")
+    return "down" if status.get("failed") else _STATES.get(_text(status.get("value")), "cold")
+
+
+def _routed(card: Json, props: Json) -> Model:
+    """A model of a router, which loads it when it is asked for; `props` are its own once it is loaded. Its arguments
+    hold paths and ports: not for clients."""
+    model = _model(card, props)
+    model.state = _state(card)
+    if model.state != "ready" and model.facts.image:
+        model.facts.video = None
+    arguments = _dict(card.get("status")).get("args")
     if isinstance(arguments, list):
-        model.root = next((b for a, b in pairwise(arguments) if a in ("--model", "-m", "-hf")), "")
-        if model.facts.context is None:
-            size = next((b for a, b in pairwise(arguments) if a in ("--ctx-size", "-c")), "")
-            model.facts.context = int(size) if isinstance(size, str) and re.fullmatch(r"[1-9]\d{0,8}", size) else None
+        facts = model.facts
+        told = _argument(arguments, "--model", "-m", "-hf")
+        model.root = told if isinstance(told, str) else ""
+        if facts.slots is None:
+            facts.slots = facts.choices = _number(_argument(arguments, "--parallel", "-np"))
+        if facts.context is None and (size := _number(_argument(arguments, "--ctx-size", "-c"))):
+            facts.context = size // (facts.slots or 1)
+        if facts.quantization is None:
+            facts.quantization = quantization(model.root, container="gguf")
     return model
+
+
+def _argument(arguments: list[Any], *names: str) -> Any:
+    return next((b for a, b in pairwise(arguments) if a in names), None)
+
+
+def _number(text: Any) -> int | None:
+    return int(text) if isinstance(text, str) and re.fullmatch(r"[1-9]\d{0,8}", text) else None
+
+
+def _of(model: str) -> str:
+    """The part of an address that asks a router about one model without loading it; any other server ignores it."""
+    return f"model={quote(model, safe='')}&autoload=false"
+
+
+def _blind(models: list[Model]) -> str:
+    """What to tell the operator about models that could see if they had a projector."""
+    names = [
+        shown_model(m.id)
+        for m in models
+        if m.facts.image is False and m.facts.audio is False and identify(m.id, m.root).image and not m.facts.fixture
+    ]
+    if not names:
+        return ""
+    return f"no projector: {', '.join(names)} could see; start it with --mmproj FILE, or with -hf, which fetches it"
 
 
 def _modalities(facts: Facts, card: Json, told: Json) -> None:

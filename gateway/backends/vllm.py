@@ -74,6 +74,7 @@ _ASKED = {"type": "function", "function": {"name": "probe", "parameters": {"type
 
 class Backend(OpenAIWire):
     kind = "vllm"
+    reads_thoughts = True
     names_itself = True
     tier = 0
     slots = 64

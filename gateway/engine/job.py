@@ -10,6 +10,7 @@ from gateway.canonical.context import Context
 from gateway.canonical.needs import Needs
 from gateway.canonical.requests import Request
 from gateway.dialects import LIMITS, Encoder, Limits
+from gateway.engine.filtering import EMPTY, Chain
 from gateway.engine.record import Record
 from gateway.settings import Settings
 
@@ -62,8 +63,28 @@ class Job:
     headers: list[Header] = field(default_factory=list)
     shown: list[Header] = field(default_factory=list)
     """The headers that went out with a sign of life, before it was sure who would answer."""
+    chain: Chain = EMPTY
+    """What the answer of the attempt at hand goes through."""
+    nudged: bool = False
+    """It was asked once more, because the first answer was not what was demanded."""
     timer: asyncio.TimerHandle | None = None
     signs: asyncio.Task[None] | None = None
+
+    def note_repairs(self) -> None:
+        """The answer is complete: what was repaired goes into its headers, or behind its stream."""
+        repairs = self.chain.repairs
+        if not repairs or self.context.snapshot.repair != "fix":
+            return
+        said = ",".join(repairs)
+        if self.encoder is not None:
+            self.encoder.closing["repaired"] = said
+        self.headers.append((b"x-gateway-repaired", said.encode()))
+
+    def note_signs(self) -> None:
+        """For log and metrics, also of an answer that broke off."""
+        if self.chain is not EMPTY:
+            self.record.repaired = self.chain.repairs
+            self.record.runaway = self.chain.runaway
 
     def quiet(self) -> None:
         """No more life signs: there is content, or the end."""

@@ -25,6 +25,9 @@ class Record:
     attempts: list[str] = field(default_factory=list)
     parts: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
+    repaired: list[str] = field(default_factory=list)
+    """What was wrong in the server's answer, a code each."""
+    runaway: list[str] = field(default_factory=list)
     received: float = 0.0
     queued: float = 0.0
     sent: float = 0.0
@@ -73,6 +76,10 @@ class Recorder:
             self._write(r, now, wall)
 
     def _write(self, r: Record, now: float, wall: float) -> None:
+        self._count(r, now)
+        self.log.request(_line(r, now, wall))
+
+    def _count(self, r: Record, now: float) -> None:
         series = self.metrics.series(r.model, r.operation, r.dialect, r.backend)
         series.end(r.status, r.code, now - r.started)
         if r.sent:
@@ -95,30 +102,42 @@ class Recorder:
             modality, _, fate = word.partition(">")
             known = modality if modality in _MODALITIES else "other"
             self.metrics.part(known, "transformed" if fate else "delivered", r.parts.count(word))
-        line: dict[str, Any] = {
-            "event": "request",
-            "time": round(wall, 3),
-            "request_id": r.request_id,
-            "operation": r.operation,
-            "dialect": r.dialect,
-            "model": r.model,
-            "stream": r.stream,
-            "status": r.status,
-            "code": r.code,
-            "seconds": round(now - r.started, 4),
-            "target": r.target.label if r.target is not None else None,
-            "attempts": r.attempts,
-            "parts": fold_receipt(r.parts, None) if r.parts else "",
-        }
-        if r.dropped:
-            line["dropped"] = r.dropped
-        if r.queued:
-            line["queued"] = round(r.queued, 4)
-        if r.first:
-            line["first"] = round(r.first - r.started, 4)
-        if usage is not None:
-            line["input_tokens"], line["output_tokens"] = usage.input, usage.output
-        self.log.request(line)
+        for reason in r.repaired:
+            self.metrics.repair(r.backend, reason)
+        for sign in r.runaway:
+            self.metrics.runaway(r.backend, sign)
+
+
+def _line(r: Record, now: float, wall: float) -> dict[str, Any]:
+    """The log line of a request."""
+    line: dict[str, Any] = {
+        "event": "request",
+        "time": round(wall, 3),
+        "request_id": r.request_id,
+        "operation": r.operation,
+        "dialect": r.dialect,
+        "model": r.model,
+        "stream": r.stream,
+        "status": r.status,
+        "code": r.code,
+        "seconds": round(now - r.started, 4),
+        "target": r.target.label if r.target is not None else None,
+        "attempts": r.attempts,
+        "parts": fold_receipt(r.parts, None) if r.parts else "",
+    }
+    if r.dropped:
+        line["dropped"] = r.dropped
+    if r.repaired:
+        line["repaired"] = r.repaired
+    if r.runaway:
+        line["runaway"] = r.runaway
+    if r.queued:
+        line["queued"] = round(r.queued, 4)
+    if r.first:
+        line["first"] = round(r.first - r.started, 4)
+    if r.usage is not None:
+        line["input_tokens"], line["output_tokens"] = r.usage.input, r.usage.output
+    return line
 
 
 _MODALITIES = frozenset({"text", "image", "audio", "video", "document"})

@@ -18,11 +18,12 @@ from gateway.canonical.events import Answer, Folder, unfold
 from gateway.canonical.needs import Needs
 from gateway.canonical.requests import Chat
 from gateway.engine.deadlines import Sweep, Watch
+from gateway.engine.filtering import chain_for
 from gateway.engine.fleet import Deployment, check_model
 from gateway.engine.http1 import Exchange
 from gateway.engine.job import Header, Job
 from gateway.engine.receipt import fates_of, fold_receipt
-from gateway.engine.stream import EVENT_STREAM, REFUSAL_LIMIT, Limits, StreamedReply, decode_reply, filters_for
+from gateway.engine.stream import EVENT_STREAM, REFUSAL_LIMIT, Limits, StreamedReply, decode_reply
 from gateway.engine.upstream import Upstream
 from gateway.errors import BadResponse, ClientGone, GatewayError, PrivacyRail, Truncated
 from gateway.filters import complete
@@ -82,6 +83,8 @@ class Relay:
         if job.streamed:
             job.encoder = job.codec.encoder(job.request, job.model)  # nothing of an earlier attempt stays in it
         self._note(job, d, call)
+        repair = job.context.snapshot.repair
+        job.chain = chain_for(job.request, backend, d.candidate.facts, repair, streamed=job.streamed)
         loop = asyncio.get_running_loop()
         now = loop.time()
         t = d.server.settings.timeouts
@@ -96,13 +99,14 @@ class Relay:
                     raise await self._refused(exchange, backend)
                 if call.streamed and (job.streamed or exchange.content_type == EVENT_STREAM):
                     reply = StreamedReply(job, d, exchange, watch, Limits(first_byte, t.idle))
-                    answer = await reply.relay(filters_for(job.request))
+                    answer = await reply.relay()
                     if answer is not None:
                         await self._reply(job, answer)
                     await reply.settle()
                 else:
                     await self._reply(job, await self._whole(job, d, backend, exchange))
             finally:
+                job.note_signs()
                 if exchange is not None:
                     exchange.close()
 
@@ -165,11 +169,15 @@ class Relay:
         if isinstance(answer, Answer):
             if not answer.choices or any(choice.finish is None for choice in answer.choices):
                 raise Truncated("the server's answer has no finish reason")
+            error = job.chain.demand.check(answer) if job.chain.demand is not None else None
+            if error is not None:
+                raise error
             answer.model = job.model
         else:
             answer = {**answer, "model": job.model}
         body = msgspec.json.encode(job.codec.render_answer(answer, job.request))
         job.content = True
+        job.note_repairs()
         await job.outlet.whole(200, job.headers, body)
 
 
@@ -200,7 +208,7 @@ def _first_byte(job: Job, d: Deployment) -> float:
 
 def _filtered(job: Job, answer: Answer) -> Answer:
     """A whole answer takes the way of a stream: unfolded, filtered, folded."""
-    filters = filters_for(job.request)
+    filters = job.chain.filters
     if not filters:
         return answer
     events = unfold(answer)

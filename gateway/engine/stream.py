@@ -21,15 +21,12 @@ from gateway.canonical.events import (
     Start,
     Usage,
 )
-from gateway.canonical.requests import Chat, Request
 from gateway.engine.deadlines import Watch
 from gateway.engine.fleet import Deployment, check_model
 from gateway.engine.http1 import MAX_ANSWER, Exchange
 from gateway.engine.job import Job
 from gateway.errors import BadResponse, GatewayError, Truncated, by_code
-from gateway.filters import Filter, complete, finish, run
-from gateway.filters.hide_thinking import HideThinking
-from gateway.filters.tool_calls import ToolCalls
+from gateway.filters import complete, finish, run
 
 EVENT_STREAM = "text/event-stream"
 REFUSAL_LIMIT = 64 * 1024
@@ -50,25 +47,14 @@ class Limits:
     idle: float
 
 
-def filters_for(request: Request) -> list[Filter]:
-    """The filters that an answer to this request goes through, in order."""
-    if not isinstance(request, Chat):
-        return []
-    filters: list[Filter] = []
-    if not request.thinking.include:
-        filters.append(HideThinking())
-    if request.tools:
-        filters.append(ToolCalls())
-    return filters
-
-
 class StreamedReply:
     """`relay` passes the reply on as it comes; for a client that wants a whole answer it folds it and returns it.
 
-    Nothing is shown before the first content event. After an End nothing follows; a Fault raises, and what the server
-    had said before it has been passed on."""
+    Nothing is shown before the first content event, and nothing at all before the answer was checked where it has to be
+    (`Chain.demand`). After an End nothing follows; a Fault raises, and what the server had said before it has been
+    passed on."""
 
-    __slots__ = ("_d", "_exchange", "_filters", "_folder", "_held", "_job", "_limits", "_watch")
+    __slots__ = ("_check", "_d", "_exchange", "_filters", "_folder", "_held", "_hold", "_job", "_limits", "_watch")
 
     def __init__(self, job: Job, d: Deployment, exchange: Exchange, watch: Watch, limits: Limits) -> None:
         self._job = job
@@ -76,14 +62,16 @@ class StreamedReply:
         self._exchange = exchange
         self._watch = watch
         self._limits = limits
-        self._folder = None if job.streamed else Folder()
+        self._filters = job.chain.filters
+        self._check = job.chain.demand if job.streamed else None  # a whole answer is checked by who gets it
+        self._hold = self._check is not None and self._check.hold
+        self._folder = None if job.streamed and self._check is None else Folder()
         self._held: list[Event] = []
-        self._filters: list[Filter] = []
 
-    async def relay(self, filters: list[Filter]) -> Answer | None:
+    async def relay(self) -> Answer | None:
         backend = self._d.server.backend
         assert backend is not None
-        self._filters = filters
+        filters = self._filters
         exchange = self._exchange
         if exchange.content_type != EVENT_STREAM:
             raise await self._not_a_stream()
@@ -104,33 +92,51 @@ class StreamedReply:
                 if data:
                     continue  # comments: the connection lives, the answer does not move
                 raise Truncated("the server's answer ended before it was complete")
-            done, content = await self._look(events, clock())
+            done = await self._look(events, clock())
             if filters:
                 events = complete(filters, events) if done else run(filters, events)
+                if not done and events and type(events[-1]) is End:
+                    done = True  # a filter ended the answer
             if self._folder is not None:
                 size += len(data)
                 if size > LARGEST_FOLD:
                     raise BadResponse("the server's answer is too large")
                 self._folder.feed(events)
-            elif self._job.content:
-                await self._write(events)
-            else:
-                self._held += events
-                if content or done:
-                    await self._first_content()
-        if self._folder is not None:
+            if self._job.streamed:
+                await self._pass_on(events, done)
+        if not self._job.streamed:
+            assert self._folder is not None
             return self._folder.answer
         await self._job.outlet.end()
         return None
+
+    async def _pass_on(self, events: list[Event], done: bool) -> None:
+        """Shows the events, or holds them: until there is content, until the answer was checked."""
+        if done:
+            self._verify()
+            self._job.note_repairs()
+        if self._job.content:
+            await self._write(events)
+            return
+        self._held += events
+        if done or (not self._hold and any(type(e) is PartStart or type(e) is ChoiceEnd for e in events)):
+            await self._first_content()
+
+    def _verify(self) -> None:
+        """Raises when the answer is not what was demanded. Of an answer that its server vouches for, and that was shown
+        as it came, this is the last word."""
+        if self._check is not None and self._folder is not None:
+            error = self._check.check(self._folder.answer)
+            if error is not None:
+                raise error
 
     async def settle(self) -> None:
         """After the client has its answer, which it need not wait for: the end of the reply, and what it tells."""
         await self._linger()
         self._learn_rate()
 
-    async def _look(self, events: list[Event], now: float) -> tuple[bool, bool]:
-        """Notes what the events say about time, tokens and progress. Returns (complete, has content); raises for a
-        fault."""
+    async def _look(self, events: list[Event], now: float) -> bool:
+        """Notes what the events say about time, tokens and progress. Is the answer complete? Raises for a fault."""
         record = self._job.record
         done = content = moved = False
         deltas = 0
@@ -162,7 +168,7 @@ class StreamedReply:
             self._watch.expires = now + self._limits.idle
         elif moved or not self._job.progress[1]:
             self._watch.expires = now + self._limits.first_byte
-        return done, content
+        return done
 
     async def _first_content(self) -> None:
         job = self._job
@@ -172,7 +178,7 @@ class StreamedReply:
         if job.outlet.committed and job.shown != job.headers:
             # a sign of life went out when another target, or none, had the request
             assert job.encoder is not None
-            job.encoder.closing = {name.decode()[10:]: value.decode() for name, value in job.headers}
+            job.encoder.closing |= {name.decode()[10:]: value.decode() for name, value in job.headers}
         held, self._held = self._held, []
         await self._write(held)
 
@@ -190,7 +196,7 @@ class StreamedReply:
     async def _broken(self, events: list[Event], fault: Fault) -> None:
         """The answer can't be completed: what came before the fault is still the client's."""
         before = events[: events.index(fault)]
-        if self._folder is None and self._job.content:
+        if self._job.streamed and self._job.content:
             before = [*run(self._filters, before), *finish(self._filters)] if self._filters else before
             if before:
                 await self._write(before)

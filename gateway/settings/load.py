@@ -97,6 +97,7 @@ def _settings(check: Check) -> Settings:
         "limits": limits,
         "timeouts": timeouts,
         "repair": check.value(("repair",), top.get("repair", "fix"), one_of("off", "observe", "fix")),
+        "runaway": check.value(("runaway",), top.get("runaway", "observe"), one_of("off", "observe", "stop")),
         "state": _state(check, top),
         "admin": admin,
         "log": _section(check, top, "log", LogSettings),

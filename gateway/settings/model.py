@@ -246,6 +246,7 @@ class Settings(Section):
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
     repair: Annotated[Literal["off", "observe", "fix"], BeforeValidator(one_of("off", "observe", "fix"))] = "fix"
+    runaway: Annotated[Literal["off", "observe", "stop"], BeforeValidator(one_of("off", "observe", "stop"))] = "observe"
     state: StateSettings = StateSettings()
     admin: AdminSettings = AdminSettings()
     log: LogSettings = LogSettings()

@@ -31,7 +31,6 @@ def refuse_unbuilt(settings: Settings) -> None:
         "quotas": settings.quotas != QuotaSettings(),
         "admin.listen": settings.admin != AdminSettings(),
         "cors.origins": settings.cors != CorsSettings(),
-        "repair": settings.repair != "fix",
         "state.dir": settings.state != StateSettings(),
         "log.format": settings.log.format != LogSettings().format,
         "otel": settings.otel is not None,

@@ -25,7 +25,7 @@ def _recorded(name: str) -> str:
 
 def probe(wire: Wire, request: Received) -> Said | None:
     """The reply to a probe; None if the request is not one."""
-    return {"llamacpp": _llamacpp, "vllm": _vllm, "openai": _openai}[wire.kind](wire, request)
+    return {"llamacpp": _llamacpp, "vllm": _vllm, "openai": _openai, "mlx_lm": _mlx_lm}[wire.kind](wire, request)
 
 
 def _llamacpp(wire: Wire, r: Received) -> Said | None:
@@ -101,6 +101,19 @@ def _openai(wire: Wire, r: Received) -> Said | None:
         card = {"id": wire.model, "object": "model", "created": 1795499924, "owned_by": "somebody"}
         return 200, {"object": "list", "data": [card]}, {}
     return 404, {"error": {"message": "Not found", "type": "invalid_request_error", "param": None, "code": None}}, {}
+
+
+def _mlx_lm(wire: Wire, r: Received) -> Said | None:
+    headers = {"Server": "BaseHTTP/0.6 Python/3.11.7", "Access-Control-Allow-Origin": "*"}
+    if r.method == "POST":
+        return (200, {}, headers) if b'"max_tokens":1,' in r.body else None
+    path = r.path.partition("?")[0]
+    if path == "/health":
+        return 200, {"status": "ok"}, headers
+    if path == "/v1/models":
+        card = {"id": wire.model, "object": "model", "created": 1795499689}
+        return 200, {"object": "list", "data": [card]}, headers
+    return 404, None, headers
 
 
 def _words(r: Received) -> int:

@@ -98,7 +98,7 @@ class Wire:
     """`kind`: which server's probes it answers. `state` "loading" = it says that it still loads its model.
     `key` = the bearer token that it wants, on probes too."""
 
-    kind: Literal["llamacpp", "vllm", "openai"] = "llamacpp"
+    kind: Literal["llamacpp", "vllm", "openai", "mlx_lm"] = "llamacpp"
     model: str = answers.MODEL
     modalities: tuple[str, ...] = ("text", "image", "audio", "video")
     n_ctx: int = 4096

@@ -65,7 +65,7 @@ def test_the_reference_with_everything_switched_on(tmp_path: Path) -> None:
     assert [(r.match, r.require, r.prefer) for r in settings.routes] == [
         (r.match, r.require, r.prefer) for r in DEFAULT_RULES
     ]
-    for name in ("listen", "auth", "cors", "privacy", "media", "unknown_model", "repair", "log"):
+    for name in ("listen", "auth", "cors", "privacy", "media", "unknown_model", "repair", "runaway", "log"):
         assert getattr(settings, name) == getattr(Settings(), name), name
     # And everything that can be said is said.
     for name in Settings.key_names():

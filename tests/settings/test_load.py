@@ -105,7 +105,7 @@ def test_all_problems_at_once_with_line_path_and_choices() -> None:
         "f.yaml:4: backends.bare: url is required, such as url: \"http://127.0.0.1:8080\"",
         "f.yaml:7: models.gemma.targets[0].backend: unknown backend 'eras' (choices: bare, ears, gpu; did you mean ears?)",
         "f.yaml:8: route: unknown key 'route' (choices: admin, auth, auto, backends, cors, limits, listen, log, media, models, "
-        "otel, privacy, quotas, repair, routes, state, timeouts, tls, unknown_model; did you mean routes?)",
+        "otel, privacy, quotas, repair, routes, runaway, state, timeouts, tls, unknown_model; did you mean routes?)",
         "f.yaml:9: repair: unknown value 'obserfe' (choices: fix, observe, off; did you mean observe?)",
         "f.yaml:10: timeouts.idle: must be more than 0 and at most 7d: nothing here waits without end",
         "f.yaml:10: timeouts.total: must be more than 0 and at most 7d: nothing here waits without end",

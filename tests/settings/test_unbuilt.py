@@ -21,8 +21,6 @@ from tests.settings.test_examples import CONFIG, ENV
         ("limits: {event: 2MiB}", "limits.event"),
         ("limits: {event: 1MiB, answer: 10}", "limits.answer"),
         ("limits: {error_body: 1KiB}", "limits.error_body"),
-        ("repair: observe", "repair"),
-        ("repair: off", "repair"),
         ("state: {dir: /tmp/zz}", "state.dir"),
         ("log: {format: text}", "log.format"),
         ("otel: {endpoint: 'http://c:1'}", "otel"),
@@ -42,7 +40,7 @@ def test_all_are_named_at_once(tmp_path: Path) -> None:
     text = "auth: {keys_file: keys.yaml}\nlimits: {audio: 1MiB, connections: 1}\nrepair: off\n"
     with pytest.raises(NotBuilt) as caught:
         refuse_unbuilt(parse(text, {}, base=tmp_path))
-    assert caught.value.names == ["auth.keys_file", "repair", "limits.audio", "limits.connections"]
+    assert caught.value.names == ["auth.keys_file", "limits.audio", "limits.connections"]
 
 
 @pytest.mark.parametrize(
@@ -50,7 +48,8 @@ def test_all_are_named_at_once(tmp_path: Path) -> None:
     [
         "limits: {body: 1MiB, messages: 1, parts: 1, images: 1, tools: 1, stop: 1, choices: 1, top_logprobs: 1}",
         "limits: {model_name: 10, in_flight: 1, memory: 1MiB, queue: 0, answer: 64MiB}",
-        "repair: fix",
+        "repair: off",
+        "runaway: stop",
         "log: {level: error, format: json}",
         "media: {remote: off}",
         "backends: {a: {url: 'http://a', run: {cmd: x}}}",

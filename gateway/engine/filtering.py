@@ -1,0 +1,124 @@
+"""Which filters an answer goes through, in which order, and what they did to it."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, Literal, Protocol
+
+from gateway.backends import Backend
+from gateway.canonical.content import ToolResult
+from gateway.canonical.events import Event
+from gateway.canonical.facts import Facts
+from gateway.canonical.requests import Chat, Request
+from gateway.filters import Filter
+from gateway.filters.gemma4_markup import Gemma4Markup
+from gateway.filters.hide_thinking import HideThinking
+from gateway.filters.markup.hermes import HermesMarkup
+from gateway.filters.markup.llama3 import Llama3Markup
+from gateway.filters.markup.mistral import MistralMarkup
+from gateway.filters.reasoning import Reasoning
+from gateway.filters.tool_calls import ToolCalls
+
+Repair = Literal["off", "observe", "fix"]
+
+
+class Mender(Filter, Protocol):
+    """A filter that mends what a server got wrong. `repairs` names what it did, in order, a code each."""
+
+    @property
+    def repairs(self) -> list[str]: ...
+
+
+class Observed:
+    """Lets a mender look, and passes the events on as they came."""
+
+    __slots__ = ("_mender",)
+
+    def __init__(self, mender: Mender) -> None:
+        self._mender = mender
+
+    @property
+    def repairs(self) -> list[str]:
+        return self._mender.repairs
+
+    def feed(self, events: list[Event]) -> list[Event]:
+        self._mender.feed(events)
+        return events
+
+    def end(self) -> list[Event]:
+        self._mender.end()
+        return []
+
+
+class Chain:
+    """The filters of one answer, in order, and what the folded answer has to meet (None: nothing)."""
+
+    __slots__ = ("_guard", "_menders", "demand", "filters")
+
+    def __init__(
+        self,
+        filters: list[Filter],
+        menders: list[Mender],
+        demand: Any = None,
+        guard: Any = None,
+    ) -> None:
+        self.filters = filters
+        self.demand = demand
+        self._menders = menders
+        self._guard = guard
+
+    @property
+    def repairs(self) -> list[str]:
+        """What was repaired so far (with `repair: observe`: what would have been), each once."""
+        if not self._menders:
+            return []
+        return list(dict.fromkeys(code for m in self._menders for code in m.repairs))
+
+    @property
+    def runaway(self) -> list[str]:
+        """The signs of an answer that ran away."""
+        return list(self._guard.found) if self._guard is not None else []
+
+
+EMPTY = Chain([], [])
+
+
+def chain_for(request: Request, backend: Backend, facts: Facts, repair: Repair, *, streamed: bool) -> Chain:
+    """The filters for an answer that is `streamed` to the client or shown when it is whole."""
+    if not isinstance(request, Chat):
+        return EMPTY
+    whole = not streamed or (not backend.reads_thoughts and begins_in_thought(request))
+    menders = markup_for(request, facts, whole=whole) if repair != "off" else []
+    filters: list[Filter] = list(menders) if repair == "fix" else [Observed(m) for m in menders]
+    if not request.thinking.include:
+        filters.append(HideThinking())
+    if request.tools or menders:
+        filters.append(ToolCalls())
+    return Chain(filters, menders)
+
+
+def markup_for(request: Chat, facts: Facts, *, whole: bool) -> list[Mender]:
+    """The readers of what the model's family writes as text where its server does not read it."""
+    family = facts.family
+    if family == "gemma4":
+        tools = {t.name: t.parameters for t in request.tools if t.kind == "function"}
+        return [Gemma4Markup(tools, new_id=new_id, whole=whole)]
+    if family == "qwen":
+        return [Reasoning(whole=whole), HermesMarkup(new_id=new_id)]
+    if family == "llama":
+        return [Llama3Markup({t.name for t in request.tools}, new_id=new_id)]
+    if family == "mistral":
+        return [Reasoning(tags=("[THINK]", "[/THINK]"), whole=whole), MistralMarkup(new_id=new_id)]
+    return []
+
+
+def begins_in_thought(request: Chat) -> bool:
+    """Does the prompt end inside of a thought? Templates leave it open after a tool result: the turn goes on, and what
+    comes first is a thought whose beginning nobody writes. Where it ends shows only when it does."""
+    last = request.messages[-1].parts if request.messages else []
+    return request.thinking.enabled is True and any(isinstance(p, ToolResult) for p in last)
+
+
+def new_id() -> str:
+    """The id of a call that its server gave none."""
+    return f"call_{secrets.token_hex(12)}"
