@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from gateway.backends import Discovery, Reply, load, run_probe
+from gateway.backends import Call, Discovery, Load, Reply, load, run_probe
 from gateway.canonical.content import Audio, Image, Media, Message, Refusal, Text, Thinking, Video
 from gateway.canonical.events import Usage, fold
 from gateway.canonical.facts import Facts, Target, layer
@@ -298,11 +298,78 @@ def test_router_mode() -> None:
     found = probe("router_models", "router_props")
     assert [(m.id, m.state, m.facts.context, m.facts.image, m.facts.video) for m in found.models] == [
         ("tiny-a", "cold", 2048, False, False),
-        ("tiny-mm", "cold", 2048, True, False),
+        ("tiny-mm", "cold", 2048, True, None),
     ]
     assert found.models[1].root == "models/router/tiny-mm/tiny-gemma4.gguf"
-    after = probe("router_models_after", "router_props")
+    after = probe("router_models_after", "router_props", "props")
     assert [(m.state, m.facts.video) for m in after.models] == [("cold", False), ("ready", True)]
+    assert (after.models[1].facts.slots, after.models[1].facts.tools) == (2, True)
+    assert probe("router_models_after", "router_props", Reply(400)).models[1].state == "ready"
+
+
+def routed(name: str, value: str, *args: str, **more) -> dict:
+    status = {"value": value, "args": ["llama-server", "--alias", name, *args]}
+    inputs = {"input_modalities": ["text"]}
+    return {"id": name, "owned_by": "llamacpp", "status": status, "architecture": inputs, **more}
+
+
+def test_states_and_slots_of_a_router() -> None:
+    cards_ = [
+        routed("a", "unloaded", "--model", "/m/gemma-4-E4B-it-Q4_K_M.gguf", "-c", "8192", "-np", "4"),
+        routed("b", "loading", "--parallel", "x"),
+        routed("c", "sleeping"),
+        routed("d", "loaded"),
+        {**routed("e", "unloaded"), "status": {"value": "unloaded", "failed": True, "exit_code": 1}},
+    ]
+    listed = Reply(200, body=msgspec.json.encode({"object": "list", "data": cards_}))
+    calls: list[Call] = []
+    steps = BACKEND.probe()
+    call = next(steps)
+    replies = iter([listed, reply("llamacpp/router_props"), reply("llamacpp/props")])
+    try:
+        while True:
+            calls.append(call)
+            call = steps.send(next(replies))
+    except StopIteration as stop:
+        found = stop.value
+    assert [m.state for m in found.models] == ["cold", "loading", "cold", "ready", "down"]
+    assert [c.path for c in calls] == ["/v1/models", "/props", "/props?model=d&autoload=false"]
+    first = found.models[0].facts
+    assert (first.slots, first.choices, first.context, first.quantization) == (4, 4, 2048, "q4_k_m")
+    assert found.models[1].facts.slots is None
+    assert "no projector: a could see" in found.detail
+    assert "/m/" not in found.detail
+
+
+def test_a_missing_projector_is_said() -> None:
+    card = {"id": "/m/gemma-4-E2B-it-Q4_0.gguf", "owned_by": "llamacpp", "meta": {"n_params": 5_100_000_000}}
+    listed = Reply(200, body=msgspec.json.encode({"object": "list", "data": [card]}))
+    told = {"modalities": {"vision": False, "audio": False}, "model_path": "/m/gemma-4-E2B-it-Q4_0.gguf"}
+    found = probe(listed, Reply(200, body=msgspec.json.encode(told)), Reply(501))
+    assert found.detail.startswith("no projector: gemma-4-E2B-it-Q4_0.gguf could see; start it with --mmproj FILE")
+    assert found.models[0].facts.image is False
+    assert probe("models", "props", "embeddings_empty").detail == ""
+    assert probe("smollm2_models", "smollm2_props", Reply(501)).detail == ""
+
+
+SLOTS = Reply(
+    200, body=b'[{"id":0,"is_processing":true},{"id":1,"is_processing":false},{"id":2,"is_processing":true},3]'
+)
+
+
+@pytest.mark.parametrize(
+    ("replies", "expected"),
+    [
+        ((reply("llamacpp/slots"), reply("llamacpp/metrics")), Load(0, 0)),
+        ((SLOTS, Reply(501)), Load(2)),
+        ((Reply(501), Reply(200, body=b"llamacpp:requests_processing 3\nllamacpp:requests_deferred 4\n")), Load(3, 4)),
+        ((reply("llamacpp/router_metrics"), reply("llamacpp/router_metrics")), None),
+        ((Reply(0), Reply(0)), None),
+    ],
+)
+def test_busy(replies: tuple[Reply, Reply], expected: Load | None) -> None:
+    assert run_probe(BACKEND.busy("a b/c"), iter(replies)) == expected
+    assert next(BACKEND.busy("a b/c")).path == "/slots?model=a%20b%2Fc&autoload=false"
 
 
 @pytest.mark.parametrize(
