@@ -2,7 +2,8 @@
 
     GatewayError
     ├── BadRequest 400 ── InvalidJson, MissingParameter, UnsupportedParameter, PartRefused,
-    │                     ContextTooLong, NoTargetFits, UpstreamRefused (MediumRefused), WrongModality
+    │                     ContextTooLong, NoTargetFits, UpstreamRefused (MediumRefused, NeedsOtherForm),
+    │                     WrongModality
     ├── InvalidKey 401   ModelNotAllowed 403   PrivacyRail 403
     ├── ModelNotFound 404   NotFound 404   MethodNotAllowed 405   RequestTimeout 408
     ├── TooLarge 413   UnsupportedMedia 415   RateLimited 429   HeadTooLarge 431
@@ -100,6 +101,17 @@ class MediumRefused(UpstreamRefused):
     def __init__(self, message: str, *, modality: str = "", param: str | None = None) -> None:
         super().__init__(message, param=param)
         self.modality = modality
+
+
+class NeedsOtherForm(UpstreamRefused):
+    """The server wants the same request written in another form. `learned`: facts that make the next call right."""
+
+    failover: ClassVar[Failover] = "next"
+    verdict: ClassVar[Verdict] = "neutral"
+
+    def __init__(self, message: str, *, learned: dict[str, Any], param: str | None = None) -> None:
+        super().__init__(message, param=param)
+        self.learned = learned
 
 
 class InvalidKey(GatewayError):

@@ -18,8 +18,8 @@ class Receiver:
     schemas are written. `levels`: the thinking levels that it takes; none = it takes a budget, where `budget` is true,
     or nothing. `validated`: it has the mode that holds calls to their schemas. `thoughts`: it gets the thoughts of
     earlier turns back. `resolution`: it takes a media resolution. `result_media`: the result of a tool may hold media.
-    `placeholder`: it refuses calls whose signature was lost, unless they carry one that says so. `extras`: it gets the
-    dialect's other fields.
+    `unasked`: it sends its thoughts whether it is asked for them or not. `placeholder`: it refuses calls whose
+    signature was lost, unless they carry one that says so. `extras`: it gets the dialect's other fields.
     """
 
     call_ids: bool = True
@@ -30,6 +30,7 @@ class Receiver:
     thoughts: bool = True
     resolution: bool = True
     result_media: bool = True
+    unasked: bool = False
     placeholder: bool = False
     extras: bool = True
 
