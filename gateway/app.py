@@ -16,7 +16,9 @@ from typing import Any
 
 import uvicorn
 
+from gateway.dialects import anthropic, ollama
 from gateway.dialects.openai import chat_codec, completion_codec, embedding_codec
+from gateway.dialects.openai.responses import responses_codec
 from gateway.engine.admission import Memory
 from gateway.engine.deadlines import Sweep
 from gateway.engine.dispatch import Dispatcher
@@ -32,7 +34,9 @@ from gateway.server.auth import Keys
 from gateway.server.explain import ExplainEndpoint
 from gateway.server.front import Endpoint, Front
 from gateway.server.handlers import ModelEndpoint
+from gateway.server.ollama import OllamaEndpoint
 from gateway.server.protocol import Connection
+from gateway.server.responses import ResponsesEndpoint
 from gateway.server.routes import build_routes
 from gateway.settings import ConfigErrors, NotBuilt, Settings, load, refuse_unbuilt
 
@@ -153,12 +157,32 @@ class Gateway:
             "/v1/chat/completions": ("chat", chat_codec, ModelEndpoint),
             "/v1/completions": ("completion", completion_codec, ModelEndpoint),
             "/v1/embeddings": ("embedding", embedding_codec, ModelEndpoint),
+            "/v1/responses": ("chat", responses_codec, ResponsesEndpoint),
             "/v1/route/explain": ("explain", chat_codec, ExplainEndpoint),
         }
         out = {}
         for path, (operation, codec, kind) in table.items():
             serve = kind("openai", codec, self.dispatcher, self.memory, self.sweep, lambda: self.settings)
             out[path] = Endpoint(operation, "openai", serve)
+        return out | self._other_dialects()
+
+    def _other_dialects(self) -> dict[str, Endpoint]:
+        """The model endpoints of all dialects but OpenAI's."""
+        rest = self.dispatcher, self.memory, self.sweep, lambda: self.settings
+        out = {}
+        for path, operation, codec in (
+            ("/v1/messages", "chat", anthropic.messages_codec),
+            ("/v1/messages/count_tokens", "count_tokens", anthropic.count_codec),
+        ):
+            out[path] = Endpoint(operation, "anthropic", ModelEndpoint("anthropic", codec, *rest))
+        forms: tuple[tuple[str, str, ClientCodec, ollama.Form | None], ...] = (
+            ("/api/chat", "chat", ollama.chat_codec, "chat"),
+            ("/api/generate", "chat", ollama.generate_codec, "generate"),
+            ("/api/embed", "embedding", ollama.embed_codec, None),
+            ("/api/embeddings", "embedding", ollama.embeddings_codec, None),
+        )
+        for path, operation, codec_, form in forms:
+            out[path] = Endpoint(operation, "ollama", OllamaEndpoint(self.fleet, form, "ollama", codec_, *rest))
         return out
 
     def _routes(self) -> Any:

@@ -6,7 +6,7 @@
     │                     WrongModality
     ├── InvalidKey 401   ModelNotAllowed 403   PrivacyRail 403
     ├── ModelNotFound 404   NotFound 404   MethodNotAllowed 405   RequestTimeout 408
-    ├── TooLarge 413   UnsupportedMedia 415   RateLimited 429   HeadTooLarge 431
+    ├── TooLarge 413   UnsupportedMedia 415   NoWebSocket 426   RateLimited 429   HeadTooLarge 431
     ├── Internal 500 (a bug, by definition)   NotImplementedHere 501
     ├── UpstreamError 502 ── UpstreamUnavailable, ConnectError, Reset, Truncated, ProtocolFault, BadResponse,
     │                        BadCredentials, ToolChoiceNotSatisfied, SchemaNotSatisfied
@@ -149,6 +149,12 @@ class TooLarge(GatewayError):
 
 class UnsupportedMedia(GatewayError):
     status, type, code = 415, "invalid_request_error", "unsupported_media_type"
+
+
+class NoWebSocket(GatewayError):
+    """A client that asks for a WebSocket: it falls back to POST at once when it is told this, and only this."""
+
+    status, type, code = 426, "invalid_request_error", "websocket_not_supported"
 
 
 class RateLimited(GatewayError):

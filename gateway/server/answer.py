@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -10,6 +12,8 @@ from gateway.dialects.openai.errors import render_error
 from gateway.errors import GatewayError, Internal
 
 Header = tuple[bytes, bytes]
+Shape = Callable[[GatewayError], dict[str, Any]]
+"""The body of an error in one dialect."""
 
 HARDENING: list[Header] = [(b"x-content-type-options", b"nosniff")]
 CLOSE: Header = (b"connection", b"close")
@@ -19,9 +23,11 @@ RETRY_AFTER = 1.0
 _ODD = re.compile(rb"[^ -~]")
 
 
-def error_answer(error: GatewayError, allow: bytes = b"") -> tuple[int, list[Header], bytes]:
-    """Status, headers (without the content type and length) and JSON body, in OpenAI's shape. `allow` = the methods
-    that the path takes, for a 405."""
+def error_answer(
+    error: GatewayError, allow: bytes = b"", shape: Shape = render_error
+) -> tuple[int, list[Header], bytes]:
+    """Status, headers (without the content type and length) and JSON body, in the client's own shape. `allow` = the
+    methods that the path takes, for a 405."""
     headers: list[Header] = [(b"x-should-retry", b"true" if error.should_retry else b"false")]
     retry_after = error.retry_after
     if retry_after is None and error.status in (429, 503):
@@ -30,7 +36,7 @@ def error_answer(error: GatewayError, allow: bytes = b"") -> tuple[int, list[Hea
         headers.append((b"retry-after", b"%d" % max(1, round(retry_after))))
     if error.status == 405 and allow:
         headers.append((b"allow", allow))
-    return error.status, headers, msgspec.json.encode(render_error(error))
+    return error.status, headers, msgspec.json.encode(shape(error))
 
 
 def internal(request_id: str) -> Internal:

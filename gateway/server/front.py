@@ -13,11 +13,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from gateway.engine.record import Record, Recorder
-from gateway.errors import ClientGone, GatewayError, MethodNotAllowed, Overloaded, ShuttingDown
-from gateway.server.answer import CLOSE, HARDENING, Header, error_answer, internal
+from gateway.errors import ClientGone, GatewayError, MethodNotAllowed, NoWebSocket, Overloaded, ShuttingDown
+from gateway.server.answer import CLOSE, HARDENING, Header, Shape, error_answer, internal
 from gateway.server.auth import OPEN_PATHS, Keys
 from gateway.server.outlet import AsgiOutlet
 from gateway.server.protocol import LINGER_OCTETS, Connection, Scope, Send, closing
+from gateway.server.shape import error_shape
 from gateway.settings import Settings
 
 Receive = Callable[[], Awaitable[Any]]
@@ -82,7 +83,7 @@ class Front:
             try:
                 scope["gateway.key"] = self._keys().check(headers)
             except GatewayError as e:
-                await say(AsgiOutlet(send, common, connection), e)
+                await say(AsgiOutlet(send, common, connection), e, error_shape(scope["path"], headers))
                 return
         try:
             await self._rest(scope, receive, _with_headers(send, common))
@@ -120,6 +121,8 @@ class Front:
         try:
             key = self._keys().check(headers)
             if scope["method"] != "POST":
+                if b"websocket" in headers.get(b"upgrade", b"").lower():
+                    raise NoWebSocket("there is no WebSocket here: POST the request")
                 raise MethodNotAllowed(f"{scope['path']} takes POST only")
             if self.closed:
                 raise ShuttingDown("this gateway is about to stop", retry_after=1.0)
@@ -130,34 +133,34 @@ class Front:
             record.status, record.code = e.status, e.code
         except GatewayError as e:
             record.status, record.code = e.status, e.code
-            await say(outlet, e, record.headers)
+            await say(outlet, e, error_shape(scope["path"], headers), record.headers)
         except asyncio.CancelledError:
             if not outlet.gone and outlet.dismissal is None:
                 raise
             task.uncancel()
             error = ClientGone("") if outlet.gone or outlet.dismissal is None else outlet.dismissal
             record.status, record.code = error.status, error.code
-            await say(outlet, error, record.headers)
+            await say(outlet, error, error_shape(scope["path"], headers), record.headers)
         except Exception as e:  # noqa: BLE001  # a bug is answered too, and told to the operator with its place
             bug = internal(record.request_id)
             record.status, record.code = bug.status, bug.code
             self._bug(record.request_id, e)
-            await say(outlet, bug)
+            await say(outlet, bug, error_shape(scope["path"], headers))
         finally:
             del self.active[task]
             outlet.unwatch()
             self._recorder.finish(record, loop.time(), time.time())
 
 
-async def say(outlet: AsgiOutlet, error: GatewayError, headers: list[Header] | None = None) -> None:
-    """Answers with the error, or breaks off an answer that can't be completed: it must not look as if it were.
-    `headers` = what is known about the target."""
+async def say(outlet: AsgiOutlet, error: GatewayError, shape: Shape, headers: list[Header] | None = None) -> None:
+    """Answers with the error in its client's `shape`, or breaks off an answer that can't be completed: it must not look
+    as if it were. `headers` = what is known about the target."""
     if outlet.done or outlet.gone:
         return
     if outlet.committed:
         outlet.abort()
         return
-    status, own, body = error_answer(error, b"POST")
+    status, own, body = error_answer(error, b"POST", shape)
     await outlet.whole(status, [*headers, *own] if headers else own, body)
 
 

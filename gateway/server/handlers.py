@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
+import msgspec
+
 from gateway.canonical.context import Context
 from gateway.canonical.requests import Chat, Completion, Request
 from gateway.dialects import LIMITS, Limits
@@ -55,11 +57,19 @@ class ModelEndpoint:
         try:
             body = await self._body(receive, headers, held, settings)
             record.received = asyncio.get_running_loop().time()
+            known = self._known(body)
+            if known is not None:
+                await outlet.whole(200, [], msgspec.json.encode(known))
+                return
             request = self._parse(body, headers, settings)
             outlet.watch(receive)
             await self._answer(request, self._context(key, request, record, settings), outlet, record)
         finally:
             held.release()
+
+    def _known(self, body: Any) -> dict[str, Any] | None:
+        """The answer to a body that needs no server's; None for all others."""
+        return None
 
     async def _answer(self, request: Request, context: Context[Settings], outlet: AsgiOutlet, record: Record) -> None:
         """Answers the request, whose client is watched from here on."""

@@ -21,6 +21,8 @@ from gateway.errors import BadRequest, GatewayError, Internal, MethodNotAllowed,
 from gateway.observe import Metrics
 from gateway.server.answer import error_answer, internal
 from gateway.server.models import card, cards
+from gateway.server.ollama import add_listing
+from gateway.server.shape import error_shape
 
 Serve = Callable[..., Awaitable[Response]]
 
@@ -77,6 +79,7 @@ def build_routes(fleet: Fleet, metrics: Metrics, started: int, draining: Callabl
         name = fleet.resolve(model)  # a pattern of aliases, or ModelNotFound
         return answer(card(name, model, started))
 
+    add_listing(app, fleet, started)
     _errors(app)
     return app
 
@@ -87,32 +90,34 @@ def answer(value: Any, status: int = 200) -> Response:
 
 def _errors(app: FastAPI) -> None:
     @app.exception_handler(GatewayError)
-    async def gateway_error(_request: Request, error: GatewayError) -> Response:
-        return failure(error)
+    async def gateway_error(request: Request, error: GatewayError) -> Response:
+        return failure(request, error)
 
     @app.exception_handler(HTTPException)
     async def framework_error(request: Request, error: HTTPException) -> Response:
         if error.status_code == 404:
-            return failure(NotFound(f"there is nothing at {request.method} {_shown(request.url.path)}"))
+            return failure(request, NotFound(f"there is nothing at {request.method} {_shown(request.url.path)}"))
         if error.status_code == 405:
             found = MethodNotAllowed(f"{_shown(request.url.path)} does not take {request.method}")
             allow = (error.headers or {}).get("Allow", "")
-            return failure(found, "GET, HEAD" if allow == "GET" else allow)
+            return failure(request, found, "GET, HEAD" if allow == "GET" else allow)
         if error.status_code < 500:
-            return failure(BadRequest("the request is not acceptable"))
-        return failure(_bug(request))
+            return failure(request, BadRequest("the request is not acceptable"))
+        return failure(request, _bug(request))
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_request: Request, _error: RequestValidationError) -> Response:
-        return failure(BadRequest("the request is not acceptable"))
+    async def invalid(request: Request, _error: RequestValidationError) -> Response:
+        return failure(request, BadRequest("the request is not acceptable"))
 
     @app.exception_handler(Exception)
     async def bug(request: Request, _error: Exception) -> Response:
-        return failure(_bug(request))
+        return failure(request, _bug(request))
 
 
-def failure(error: GatewayError, allow: str = "") -> Response:
-    status, headers, body = error_answer(error, allow.encode())
+def failure(request: Request, error: GatewayError, allow: str = "") -> Response:
+    """The error in the words of the client's dialect."""
+    shape = error_shape(request.url.path, dict(request.headers.raw))
+    status, headers, body = error_answer(error, allow.encode(), shape)
     response = Response(body, status, media_type="application/json")
     response.raw_headers += headers
     return response

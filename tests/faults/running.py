@@ -50,7 +50,19 @@ FAST: dict[str, float] = {
 EXPECTED = ("Invalid HTTP request received.", "Unsupported upgrade request.")
 """What the HTTP server itself says of bytes that are no request."""
 
-COUNTED = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/route/explain")
+COUNTED = (
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/embeddings",
+    "/v1/route/explain",
+    "/v1/responses",
+    "/v1/messages",
+    "/v1/messages/count_tokens",
+    "/api/chat",
+    "/api/generate",
+    "/api/embed",
+    "/api/embeddings",
+)
 
 
 def config(*wires: Wire | str, timeouts: Mapping[str, float] | None = None, **more: Any) -> dict[str, Any]:
@@ -221,16 +233,32 @@ def check_answer(answer: Response, secrets: list[str]) -> None:
     if answer.status >= 400 and answer.body:
         assert answer.header("x-request-id"), whole
         assert kind == "application/json", whole
-        error = answer.json()["error"]
-        assert {"message", "type", "param", "code"} <= set(error), error
-        assert error["message"] and error["type"] and error["code"], error
+        check_error(answer.json())
     if answer.status == 503:
         assert float(answer.header("retry-after") or "0") > 0, whole
     if kind == "text/event-stream" and answer.clean:
+        if any(e.startswith('{"type":') for e in answer.events):
+            assert json.loads(answer.events[-1])["type"] in _LAST, f"a stream has no end: {answer.events[-3:]}"
+            return
         failed = answer.error is not None
         assert failed != answer.done, f"a stream ends with an error or with [DONE]: {answer.events[-3:]}"
         if failed:
             assert answer.events[-1] != "[DONE]" and "error" in json.loads(answer.events[-1]), answer.events[-3:]
+
+
+_LAST = ("message_stop", "response.completed", "response.incomplete", "error")
+"""How the streams end whose events have a type."""
+
+
+def check_error(body: Any) -> None:
+    """An error in the shape of some dialect, complete."""
+    error = body["error"]
+    if isinstance(error, str):
+        assert error and body["code"], body
+        return
+    if body.get("type") != "error":
+        assert {"message", "type", "param", "code"} <= set(error), error
+    assert error["message"] and error["type"] and error["code"], error
 
 
 def _in_the_background(task: asyncio.Task[Any]) -> bool:

@@ -9,7 +9,7 @@ from gateway.server.auth import OPEN_PATHS, Keys
 from gateway.settings import parse
 from tests.conftest import GatewayFor, Upstreams
 from tests.faults.rawclient import request_bytes
-from tests.faults.running import KEY, config
+from tests.faults.running import COUNTED, KEY, config
 
 BACKENDS = "backends: {a: {kind: vllm, url: 'http://127.0.0.1:1'}}\n"
 
@@ -72,7 +72,7 @@ async def test_every_route_but_the_open_ones_wants_a_key(upstreams: Upstreams, g
     schema = await gateway.get("/openapi.json", {"Authorization": f"Bearer {KEY}"})
     listed = {path.replace("{model}", "gemma-4") for path in schema.json()["paths"]}
     assert {"/v1/models", "/v1/models/gemma-4", *OPEN_PATHS} <= listed
-    served = {"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/route/explain", "/openapi.json"}
+    served = {*COUNTED, "/openapi.json"}
     for path in sorted(listed | served | {"/", "/v1", "/nothing", "/healthz/", "/metricsx"}):
         for method in ("GET", "POST", "HEAD", "OPTIONS", "DELETE"):
             head = request_bytes(method, path)

@@ -18,7 +18,7 @@ from gateway.canonical.requests import Chat, Completion, Embedding
 from gateway.dialects import LIMITS, Codec, Decoder, Encoder, Limits
 from gateway.dialects.ollama import answers, requests
 from gateway.dialects.ollama.errors import render_error
-from gateway.dialects.ollama.requests import Remembered
+from gateway.dialects.ollama.requests import Form, Remembered
 from gateway.dialects.ollama.stream import ChatDecoder, LinesEncoder
 
 
@@ -91,6 +91,7 @@ embeddings_codec = EmbedCodec(legacy=True)
 __all__ = [
     "ChatCodec",
     "EmbedCodec",
+    "Form",
     "GenerateCodec",
     "chat_codec",
     "embed_codec",
