@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from gateway.backends import Call
 from gateway.canonical.needs import Needs
+from gateway.canonical.requests import Chat
 from gateway.engine.admission import Slot
 from gateway.engine.fleet import MAY_ASK_EVERY, Deployment, Fleet
 from gateway.engine.job import Job
@@ -18,6 +19,7 @@ from gateway.engine.probe import Prober
 from gateway.engine.record import Recorder
 from gateway.engine.relay import Relay
 from gateway.engine.route import Route, Router
+from gateway.engine.thoughts import Remember, Thoughts
 from gateway.errors import (
     ClientGone,
     ConnectError,
@@ -44,10 +46,15 @@ class Dispatcher:
         self._recorder = recorder
         self._relay = relay
         self.router = router
+        self._thoughts = Thoughts()
 
     async def serve(self, job: Job) -> None:
         """Serves the request. Raises GatewayError when nothing was shown to the client yet; else the error has been
         said in the stream. The caller records the end either way."""
+        if isinstance(job.request, Chat) and job.request.tools:
+            job.request = self._thoughts.restored(job.request, job.context.key_id)
+            if job.request.thinking.enabled:
+                job.remember = Remember(self._thoughts, job.context.key_id)
         route = self.router.route(job.context, job.request)
         job.record.model = route.name.public
         job.model = job.request.model

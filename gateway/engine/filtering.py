@@ -83,13 +83,24 @@ class Chain:
 EMPTY = Chain([], [])
 
 
-def chain_for(request: Request, backend: Backend, facts: Facts, repair: Repair, *, streamed: bool) -> Chain:
-    """The filters for an answer that is `streamed` to the client or shown when it is whole."""
+def chain_for(
+    request: Request,
+    backend: Backend,
+    facts: Facts,
+    repair: Repair,
+    *,
+    streamed: bool,
+    remember: Filter | None = None,
+) -> Chain:
+    """The filters for an answer that is `streamed` to the client or shown when it is whole. `remember` is shown the
+    thoughts before they are hidden."""
     if not isinstance(request, Chat):
         return EMPTY
     whole = not streamed or (not backend.reads_thoughts and begins_in_thought(request))
     menders = markup_for(request, facts, whole=whole) if repair != "off" else []
     filters: list[Filter] = list(menders) if repair == "fix" else [Observed(m) for m in menders]
+    if remember is not None:
+        filters.append(remember)
     if not request.thinking.include:
         filters.append(HideThinking())
     if request.tools or menders:

@@ -12,6 +12,7 @@ from gateway.canonical.requests import Request
 from gateway.dialects import LIMITS, Encoder, Limits
 from gateway.engine.filtering import EMPTY, Chain
 from gateway.engine.record import Record
+from gateway.filters import Filter
 from gateway.settings import Settings
 
 Header = tuple[bytes, bytes]
@@ -65,6 +66,8 @@ class Job:
     """The headers that went out with a sign of life, before it was sure who would answer."""
     chain: Chain = EMPTY
     """What the answer of the attempt at hand goes through."""
+    remember: Filter | None = None
+    """Notes the thoughts that lead to calls."""
     nudged: bool = False
     """It was asked once more, because the first answer was not what was demanded."""
     timer: asyncio.TimerHandle | None = None

@@ -141,3 +141,34 @@ async def test_streamed(case: dict[str, Any], plain: Running):
         response = await plain.post("/v1/chat/completions", asked(case, stream=True))
         assert response.status == 200 and response.events[-1] == "[DONE]", response.body
         judge(case, streamed_message(response.chunks))
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_thought_that_the_client_dropped_is_given_back(plain: Running):
+    [wire] = plain.wires
+    raw = '<|channel>thought\nI look.<channel|><|tool_call>call:ls{path:<|"|>/<|"|>}<tool_call|>'
+    tools = [{"type": "function", "function": {"name": "ls", "parameters": {"type": "object"}}}]
+    body = ask(tools=tools, stream=True, chat_template_kwargs={"enable_thinking": True})
+    wire.answer(*spoken(pieces(raw, 5), "stop"))
+    first = streamed_message((await plain.post("/v1/chat/completions", body)).chunks)
+    assert first["reasoning_content"] == "I look." and first["finish"] == "tool_calls"
+    [call] = first["tool_calls"]
+    function = {"name": call["name"], "arguments": call["arguments"]}
+    body["messages"] += [
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": call["id"], "type": "function", "function": function}],
+        },
+        {"role": "tool", "tool_call_id": call["id"], "content": "etc"},
+    ]
+    wire.answer(*spoken(["ok<channel|>Done."], "stop"))
+    await plain.post("/v1/chat/completions", body)
+    sent = wire.requests[-1].json()["messages"][1]
+    known = wire.kind == "mlx_lm"  # of any other server nobody knows whether it reads thoughts
+    assert (sent.get("reasoning") or sent.get("reasoning_content")) == ("I look." if known else None)
+    body["messages"] += [{"role": "assistant", "content": "Done."}, {"role": "user", "content": "more"}]
+    wire.answer(*spoken(["Ok."], "stop"))
+    await plain.post("/v1/chat/completions", body)
+    sent = wire.requests[-1].json()["messages"][1]
+    assert not (sent.get("reasoning") or sent.get("reasoning_content"))

@@ -175,7 +175,8 @@ def _message(message: Message, facts: Facts, manner: Manner, dropped: list[str])
     _name_extra(message.extra, "messages[]", manner, dropped)
     new = _parts(parts, facts, manner, dropped)
     if not manner.thoughts and any(isinstance(p, Thinking) for p in new):
-        dropped.append("messages[].reasoning_content")
+        if any(isinstance(p, Thinking) and p.path for p in new):  # else it is the gateway that gave it back
+            dropped.append("messages[].reasoning_content")
         new = [p for p in new if not isinstance(p, Thinking)] or [Text("", path=message.path)]
     if manner.one_text:
         new = _joined(new)

@@ -1,0 +1,72 @@
+from gateway.canonical.content import Message, Text, Thinking, ToolCall, ToolResult
+from gateway.canonical.events import Answer, Choice, unfold
+from gateway.canonical.requests import Chat, Tool
+from gateway.engine.thoughts import LONGEST, Remember, Thoughts
+
+TOOLS = [Tool("f")]
+
+
+def said(thought: str, *ids: str) -> Answer:
+    return Answer(choices=[Choice([Thinking(thought), *(ToolCall(i, "f", "{}") for i in ids)], "tool_calls")])
+
+
+def back(*ids: str, parts: tuple[Text | Thinking, ...] = ()) -> list[Message]:
+    """The turn as an agent sends it back: the calls without their thoughts, and the results."""
+    calls = Message("assistant", [*parts, *(ToolCall(i, "f", "{}") for i in ids)])
+    return [Message("user", [Text("go")]), calls, *(Message("tool", [ToolResult(i, [Text("1")])]) for i in ids)]
+
+
+def remembered(thoughts: Thoughts, answer: Answer, key: str = "k") -> None:
+    events = unfold(answer)
+    filtered = Remember(thoughts, key)
+    assert filtered.feed(events) is events and filtered.end() == []
+
+
+def test_a_thought_comes_back_with_its_call():
+    thoughts = Thoughts()
+    remembered(thoughts, said("plan", "a", "b"))
+    for ids in (["a"], ["b"], ["x", "b"]):
+        chat = Chat("m", back(*ids), tools=TOOLS)
+        out = thoughts.restored(chat, "k")
+        assert out.messages[1].parts == [Thinking("plan"), *chat.messages[1].parts]
+        assert chat.messages[1].parts[0] != Thinking("plan"), "the request that came in is not changed"
+
+
+def test_what_is_left_alone():
+    thoughts = Thoughts()
+    chat = Chat("m", back("a"), tools=TOOLS)
+    assert thoughts.restored(chat, "k") is chat
+    remembered(thoughts, said("plan", "a"))
+    assert thoughts.restored(chat, "another key") is chat
+    assert thoughts.restored(unknown := Chat("m", back("z"), tools=TOOLS), "k") is unknown
+    own = Chat("m", back("a", parts=(Thinking("own"),)), tools=TOOLS)
+    assert thoughts.restored(own, "k") is own
+    over = Chat("m", [*back("a"), Message("user", [Text("next")])], tools=TOOLS)
+    assert thoughts.restored(over, "k") is over, "the turn is over"
+
+
+def test_no_thought_no_call_or_too_long():
+    thoughts = Thoughts()
+    remembered(thoughts, Answer(choices=[Choice([ToolCall("a", "f", "{}")], "tool_calls")]))
+    remembered(thoughts, Answer(choices=[Choice([Thinking("plan"), Text("x")], "stop")]))
+    remembered(thoughts, said("x" * (LONGEST + 1), "a"))
+    chat = Chat("m", back("a"), tools=TOOLS)
+    assert thoughts.restored(chat, "k") is chat
+
+
+def test_choices_are_kept_apart():
+    thoughts = Thoughts()
+    answer = said("one", "a")
+    answer.choices += said("two", "b").choices
+    remembered(thoughts, answer)
+    for call, thought in (("a", "one"), ("b", "two")):
+        assert thoughts.restored(Chat("m", back(call), tools=TOOLS), "k").messages[1].parts[0] == Thinking(thought)
+
+
+def test_the_oldest_go_first():
+    thoughts = Thoughts(most=10)
+    for call in "abc":
+        thoughts.keep("k", call, "xxxx")
+    thoughts.keep("k", "c", "yyyy")
+    got = [thoughts.restored(Chat("m", back(c), tools=TOOLS), "k").messages[1].parts[0] for c in "abc"]
+    assert [isinstance(p, Thinking) for p in got] == [False, True, True] and got[2] == Thinking("yyyy")
