@@ -61,6 +61,7 @@ class OpenAIWire:
     always_streams: ClassVar[bool] = False
     """What a client wants whole is asked for as a stream as well, and the engine folds it: for servers that go on with
     a whole answer after its client has left."""
+    chat_path: ClassVar[str] = "/v1/chat/completions"
     stops_itself: ClassVar[bool] = True
     """It ends an answer at the request's `stop` texts. Where not, it does not get them and the decoder ends it."""
     hears_video: ClassVar[bool | None] = None
@@ -92,7 +93,7 @@ class OpenAIWire:
         body = self._chat_body(request, target, facts, dropped)
         streamed = self._say_stream(body, request)
         self.adapt(body, request, facts, dropped)
-        call = _call("/v1/chat/completions", body, dropped, streamed)
+        call = _call(self.chat_path, body, dropped, streamed)
         call.fates = dict.fromkeys(broken, "text>neutralised") | self.fates(request)
         return call
 
@@ -101,7 +102,7 @@ class OpenAIWire:
         manner = self.manner_for(facts)
         request, _ = without_markers(without_old_thoughts(request), facts.family)
         ready = prepare(request, facts, manner, dropped)
-        body = chat.render_request(ready, extras=manner.extras, reasoning_field=self.reasoning_field)
+        body = self.render(ready, manner)
         body["model"] = self.called(target)
         _strip(body)
         if not self.stops_itself:
@@ -148,6 +149,18 @@ class OpenAIWire:
 
     # --- hooks
 
+    def render(self, ready: Chat, manner: Manner) -> Json:
+        """The body of a chat that was made ready for this manner."""
+        return chat.render_request(ready, extras=manner.extras, reasoning_field=self.reasoning_field)
+
+    def chat_decoder(self, choices: int) -> Decoder:
+        """The decoder of a chat's stream."""
+        return stream.ChatDecoder(choices)
+
+    def parse_chat(self, body: Json) -> Answer:
+        """A whole answer to a chat."""
+        return answers.parse_answer(body)
+
     def manner_for(self, facts: Facts) -> Manner:
         """How this server wants its requests, where its facts matter for that."""
         return self.manner
@@ -185,7 +198,7 @@ class OpenAIWire:
             decoder = FaultReader(completions.CompletionDecoder(expected), self.signs)
         else:
             expected = request.choices if isinstance(request, Chat) else 1
-            decoder = FaultReader(stream.ChatDecoder(expected), self.signs)
+            decoder = FaultReader(self.chat_decoder(expected), self.signs)
         if self.stops_itself or not isinstance(request, Chat | Completion) or not request.sampling.stop:
             return decoder
         return Stopping(decoder, Stop(request.sampling.stop, expected))
@@ -201,7 +214,7 @@ class OpenAIWire:
             return {"input_tokens": self.read_count(body)}
         if isinstance(request, Embedding):
             return embeddings.parse_answer(body)
-        return completions.parse_answer(body) if isinstance(request, Completion) else answers.parse_answer(body)
+        return completions.parse_answer(body) if isinstance(request, Completion) else self.parse_chat(body)
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         """The error that a reply which is no answer means. Header names in lower case."""

@@ -1,21 +1,22 @@
-"""Ollama, by its OpenAI route. Read in its source (August 2026), not run: no binary of it can be installed here.
+"""Ollama: chats by its own /api/chat, completions and embeddings by its OpenAI route. Read in its source (August 2026),
+not run: no binary of it can be installed here.
 
 - /api/tags lists everything that was pulled, /api/ps what is loaded and with how much context, /api/show what a model
   can do. The context in the model's card is not what it gets: that follows from the machine's memory.
 - A model that is not loaded is loaded when it is asked for, which takes minutes; its answer waits for that.
 - **A tag with a `remote_host` runs in Ollama's cloud**: it is left out, so that nothing leaves the machine unasked.
-- **A prompt that is too long is cut in silence**, the oldest messages first, with status 200. So what is likely to be
-  too long for the loaded context is refused before, and an answer whose prompt has far fewer tokens than the request's
-  text is an error.
-- Each content part becomes a message of its own: texts that stand side by side go as one, a picture stays apart.
-- Pictures as data: URLs of JPEG, PNG or WebP, sound as WAV or MP3 by the first bytes; no video. Models in MLX's format
-  neither see nor hear, whatever the model could.
-- `tool_choice`, `n`, `parallel_tool_calls`, `logit_bias`, `max_completion_tokens` and `top_k` and its kin are ignored
-  without a word; so is a `temperature` that is not sent: it is 1.
-- Thinking is on unless `reasoning_effort` is `none`. Past thoughts are read from `reasoning`; arguments of past calls
-  that are no JSON are 400.
-- Answers are called `chatcmpl-` and a number below 999, which collides: the time is added to it.
-- An error in a stream is swallowed: the stream ends without a finish. Over 512 waiting requests: 503.
+- **A prompt that is too long is cut in silence**, the oldest messages first, with status 200: so each chat says
+  `truncate` and `shift` false. As older versions do not know them, what is likely to be too long for the loaded context
+  is refused before, and an answer whose prompt has far fewer tokens than the request's text is an error.
+- The OpenAI route would make a message of each content part, and drop `top_k` and its kin, forcing a temperature of 1:
+  hence /api/chat. There all media of a message come before its text: said in the receipt where that moves one.
+- Media as base64 without a type: pictures, and sound that is WAV or MP3 by its first bytes; no video. Models in MLX's
+  format neither see nor hear, whatever the model could.
+- There are no `tool_choice`, `n`, `parallel_tool_calls` and `logit_bias`. A schema goes as `format`.
+- Thinking is on unless `think` is false; a degree or true is 400 for a model that can't think.
+- The reply is JSON lines. An answer has no id, nor had its calls in older versions: they get some that differ from
+  turn to turn. An error in a stream is a line of its own.
+- A name's default tag is `latest`. Over 512 waiting requests: 503.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Mapping
 from dataclasses import replace
+from hashlib import blake2b
 from typing import Any, ClassVar
 
 from gateway.backends import Call, Discovery, Model, Probe, Reply
@@ -30,11 +32,15 @@ from gateway.backends.base import HINTS, Json, OpenAIWire, post
 from gateway.backends.wire.listing import cards, json_of, trouble
 from gateway.backends.wire.prepare import Manner
 from gateway.backends.wire.refusal import Signs
-from gateway.canonical.events import Answer, Event, Fault, Start, Usage
-from gateway.canonical.facts import Facts
-from gateway.canonical.needs import needs_of
+from gateway.canonical.content import MODALITY, Audio, Image, Part, Text, ToolCall
+from gateway.canonical.events import Answer, Event, Fault, PartStart, Start, Usage
+from gateway.canonical.facts import Facts, Target
+from gateway.canonical.needs import content_parts, needs_of
 from gateway.canonical.requests import Chat, Completion, Request, ThinkingConfig
 from gateway.dialects import Decoder
+from gateway.dialects.ollama.answers import parse_answer
+from gateway.dialects.ollama.requests import render_chat, render_think
+from gateway.dialects.ollama.stream import ChatDecoder
 from gateway.errors import ContextTooLong, UnsupportedParameter
 from gateway.families.default import quantization
 
@@ -44,6 +50,7 @@ _BYTES_A_TOKEN = 8
 _SHORT = 4096
 """Octets of text below which nothing is concluded from the number of tokens."""
 _NUM_CTX = re.compile(r"^num_ctx\s+([1-9]\d{0,8})\s*$", re.MULTILINE)
+_NUMBERED = re.compile(r"(?:call_)?\d{1,4}")
 _SIZE = re.compile(r"([\d.]+)\s*([KMBT])", re.IGNORECASE)
 _UNITS = {"K": 1e-6, "M": 1e-3, "B": 1.0, "T": 1e3}
 _CUT = "the prompt is longer than the context that this server gives it, and it would leave out the oldest messages"
@@ -68,6 +75,7 @@ class Backend(OpenAIWire):
         audio_out=False,
         counts=False,
     )
+    chat_path = "/api/chat"
     hints: ClassVar[Mapping[str, str]] = {
         **HINTS,
         "image": "pull a model that sees; the -mlx, -mxfp8 and -nvfp4 tags of one do not",
@@ -79,33 +87,32 @@ class Backend(OpenAIWire):
         "logprobs": "update Ollama",
         "choices": "Ollama gives one choice: ask several times",
         "thinking": "pull a model that thinks",
-        "prefill": "Ollama's OpenAI route begins every answer anew",
+        "prefill": "Ollama continues a begun answer for some models only",
         "context": "start Ollama with a larger OLLAMA_CONTEXT_LENGTH",
         **dict.fromkeys(("operation", "chat", "completion"), "pull a generating model"),
         "embedding": "pull an embedding model",
         "count_tokens": "Ollama has no way to count tokens",
     }
-    manner = Manner(
-        sampling=frozenset({"top_k", "min_p", "repetition_penalty", "logit_bias"}), choosing=False, one_text=True
-    )
+    manner = Manner(sampling=frozenset({"logit_bias"}), choosing=False, one_text=True)
     signs = Signs(
         context=re.compile(r"longer than the context length|exceeds the (?:available )?context|input length exceeds"),
         modality=re.compile(
             r"(?i)does not support (?:image|vision|audio|multimodal)|missing data required for (?:image|audio) input"
         ),
         gone=re.compile(r"not found, try pulling|model ['\"][^'\"]*['\"] not found"),
-        client=re.compile(r"invalid message|invalid (?:image|input_audio)|chat prompt error|invalid tool call"),
+        client=re.compile(r"invalid message|invalid (?:image|input_audio)|failed to (?:process|decode) image"),
     )
     reasoning_field = "reasoning"
     health = "/api/version"
 
+    def render(self, ready: Chat, manner: Manner) -> Json:
+        return render_chat(ready, extras=manner.extras)
+
     def think(self, body: Json, thinking: ThinkingConfig, dropped: list[str]) -> None:
-        body.pop("reasoning", None)
-        body.pop("chat_template_kwargs", None)
+        asked = render_think(thinking)
+        body["think"] = False if asked is None else asked
         if thinking.budget is not None:
             dropped.append("thinking_budget")
-        effort = thinking.effort if thinking.effort not in (None, "none") else "medium"
-        body["reasoning_effort"] = effort if thinking.enabled else "none"
 
     def adapt(self, body: Json, request: Chat, facts: Facts, dropped: list[str]) -> None:
         if request.choices > 1:
@@ -114,6 +121,17 @@ class Backend(OpenAIWire):
         likely = (needs.text_size + needs.tools_size) // 4 + 8 * needs.messages
         if facts.context is not None and likely > facts.context:
             raise ContextTooLong(f"{_CUT}: about {likely} tokens for {facts.context}", param="messages")
+        body["stream"] = body.pop("stream", False)
+        body.pop("stream_options", None)
+        body["truncate"] = body["shift"] = False
+
+    def fates(self, request: Chat) -> dict[int, str]:
+        out = super().fates(request)
+        behind = {id(p) for m in request.messages for p in _behind_text(m.parts)}
+        for number, part in enumerate(content_parts(request)):
+            if id(part) in behind:
+                out[number] = f"{MODALITY[type(part)]}>first"
+        return out
 
     def adapt_completion(self, body: Json, request: Completion, facts: Facts, dropped: list[str]) -> None:
         if len(request.prompt) != 1 or not isinstance(request.prompt[0], str):
@@ -126,15 +144,31 @@ class Backend(OpenAIWire):
         if body.pop("best_of", None) is not None:
             dropped.append("best_of")
 
+    def build(self, request: Request, target: Target, facts: Facts) -> Call:
+        call = super().build(request, target, facts)
+        if isinstance(request, Chat):
+            call.event_type = "application/x-ndjson"
+        return call
+
     # --- answers
 
+    def chat_decoder(self, choices: int) -> Decoder:
+        return ChatDecoder()
+
+    def parse_chat(self, body: Json) -> Answer:
+        return parse_answer(body)
+
     def decoder(self, request: Request) -> Decoder:
-        return _Checked(super().decoder(request), _least(request))
+        return _Checked(super().decoder(request), _mark(request), _least(request))
 
     def read(self, request: Request, body: Any) -> Answer | Json:
         answer = super().read(request, body)
         if isinstance(answer, Answer):
-            answer.id = _unique(answer.id, answer.created)
+            ids = _Ids(_mark(request))
+            answer.id = ids.answer(answer.id, answer.created)
+            for part in (p for c in answer.choices for p in c.parts):
+                if isinstance(part, ToolCall):
+                    part.id = ids.call(part.id)
             if answer.usage is not None and _was_cut(answer.usage, _least(request)):
                 raise ContextTooLong(_CUT, param="messages")
         return answer
@@ -208,12 +242,13 @@ def _model(tag: Json, loaded: dict[str, int | None], version: str) -> Generator[
 
 
 class _Checked:
-    """A decoder that makes the answer's id unique, and notices that the prompt was cut."""
+    """A decoder that makes ids unique, and notices that the prompt was cut."""
 
-    __slots__ = ("_decoder", "_least")
+    __slots__ = ("_decoder", "_ids", "_least")
 
-    def __init__(self, decoder: Decoder, least: int) -> None:
+    def __init__(self, decoder: Decoder, mark: str, least: int) -> None:
         self._decoder = decoder
+        self._ids = _Ids(mark)
         self._least = least
 
     def feed(self, data: bytes) -> list[Event]:
@@ -225,10 +260,32 @@ class _Checked:
     def _look(self, events: list[Event]) -> list[Event]:
         for i, e in enumerate(events):
             if isinstance(e, Start):
-                events = [*events[:i], replace(e, id=_unique(e.id, e.created)), *events[i + 1 :]]
+                events = [*events[:i], replace(e, id=self._ids.answer(e.id, e.created)), *events[i + 1 :]]
+            elif isinstance(e, PartStart) and e.kind == "tool_call":
+                events = [*events[:i], replace(e, id=self._ids.call(e.id)), *events[i + 1 :]]
             elif isinstance(e, Usage) and _was_cut(e, self._least):
                 return [*events[:i], Fault(ContextTooLong.code, _CUT, 400, "messages")]
         return events
+
+
+class _Ids:
+    """Ids of one answer. `mark` tells its request apart from others."""
+
+    __slots__ = ("_mark", "_taken")
+
+    def __init__(self, mark: str) -> None:
+        self._mark = mark
+        self._taken: set[str] = set()
+
+    def answer(self, given: str, created: int | None) -> str:
+        return f"{given or 'chatcmpl'}-{created or 0:x}{self._mark}"
+
+    def call(self, given: str) -> str:
+        """The server's own id, unless it is none or one that comes again in each turn."""
+        unique = given and given not in self._taken and not _NUMBERED.fullmatch(given)
+        made = given if unique else f"call_{self._mark}_{len(self._taken)}"
+        self._taken.add(made)
+        return made
 
 
 def _least(request: Request) -> int:
@@ -243,8 +300,22 @@ def _was_cut(usage: Usage, least: int) -> bool:
     return usage.input is not None and usage.input < least
 
 
-def _unique(answer: str, created: int | None) -> str:
-    return f"{answer}-{created:x}" if answer and created else answer
+def _mark(request: Request) -> str:
+    """Tells requests apart, without chance: a hash of the last words."""
+    digest = blake2b(digest_size=6)
+    if isinstance(request, Chat):
+        for message in request.messages[-4:]:
+            for part in message.parts:
+                if isinstance(part, Text | ToolCall):
+                    said = part.text if isinstance(part, Text) else part.arguments
+                    digest.update(said.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def _behind_text(parts: list[Part]) -> list[Part]:
+    """The media of a message that come after a text of it."""
+    first = next((i for i, p in enumerate(parts) if isinstance(p, Text)), len(parts))
+    return [p for p in parts[first:] if isinstance(p, Image | Audio)]
 
 
 def _billions(text: str) -> float | None:

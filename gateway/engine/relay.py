@@ -23,7 +23,7 @@ from gateway.engine.fleet import Deployment, check_model
 from gateway.engine.http1 import Exchange
 from gateway.engine.job import Header, Job
 from gateway.engine.receipt import fates_of, fold_receipt
-from gateway.engine.stream import EVENT_STREAM, REFUSAL_LIMIT, Limits, StreamedReply, decode_reply
+from gateway.engine.stream import REFUSAL_LIMIT, Limits, StreamedReply, decode_reply
 from gateway.engine.upstream import Upstream
 from gateway.errors import BadResponse, ClientGone, GatewayError, PrivacyRail, Truncated
 from gateway.filters import complete
@@ -84,7 +84,9 @@ class Relay:
             job.encoder = job.codec.encoder(job.request, job.model)  # nothing of an earlier attempt stays in it
         self._note(job, d, call)
         repair = job.context.snapshot.repair
-        job.chain = chain_for(job.request, backend, d.candidate.facts, repair, streamed=job.streamed)
+        job.chain = chain_for(
+            job.request, backend, d.candidate.facts, repair, streamed=job.streamed, remember=job.remember
+        )
         loop = asyncio.get_running_loop()
         now = loop.time()
         t = d.server.settings.timeouts
@@ -97,9 +99,9 @@ class Relay:
                 exchange = await self._upstream.send(call, d.server.address, job.context.request_id)
                 if exchange.status != 200:
                     raise await self._refused(exchange, backend)
-                if call.streamed and (job.streamed or exchange.content_type == EVENT_STREAM):
+                if call.streamed and (job.streamed or exchange.content_type == call.event_type):
                     reply = StreamedReply(job, d, exchange, watch, Limits(first_byte, t.idle))
-                    answer = await reply.relay()
+                    answer = await reply.relay(call.event_type)
                     if answer is not None:
                         await self._reply(job, answer)
                     await reply.settle()

@@ -28,7 +28,6 @@ from gateway.engine.job import Job
 from gateway.errors import BadResponse, GatewayError, Truncated, by_code
 from gateway.filters import complete, finish, run
 
-EVENT_STREAM = "text/event-stream"
 REFUSAL_LIMIT = 64 * 1024
 """Octets of a server's error that are read."""
 LARGEST_FOLD = 2 * MAX_ANSWER
@@ -68,12 +67,12 @@ class StreamedReply:
         self._folder = None if job.streamed and self._check is None else Folder()
         self._held: list[Event] = []
 
-    async def relay(self) -> Answer | None:
+    async def relay(self, event_type: str) -> Answer | None:
         backend = self._d.server.backend
         assert backend is not None
         filters = self._filters
         exchange = self._exchange
-        if exchange.content_type != EVENT_STREAM:
+        if exchange.content_type != event_type:
             raise await self._not_a_stream()
         decoder = backend.decoder(self._job.request)
         clock = asyncio.get_running_loop().time

@@ -28,6 +28,8 @@ from gateway.errors import BadResponse, NotImplementedHere, PartRefused, Upstrea
 from tests.backends.recorded import body_of, reply
 
 KINDS = [k for k in kinds() if isinstance(load(k), OpenAIWire)]
+CHATS = [k for k in KINDS if load(k).chat_path == "/v1/chat/completions"]
+"""Kinds whose chats are of this dialect, too."""
 ALWAYS = ("llamacpp", "mlx_lm", "mlx_vlm")
 """Kinds that are asked for a stream also by a client that wants a whole answer."""
 NEEDS = [
@@ -66,7 +68,7 @@ def test_every_need_has_a_hint(kind: str) -> None:
     assert backend.slots > 0
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CHATS)
 def test_a_plain_chat(kind: str) -> None:
     call = built(kind, Chat("public-name", [USER], sampling=Sampling(max_tokens=5)))
     body = body_of(call)
@@ -85,7 +87,7 @@ STREAM = {"stream": True, "stream_options": {"include_usage": True}}
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("request_", [Chat("m", [USER]), Completion("m", ["a"])])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CHATS)
 def test_a_stream_asks_for_its_usage_and_a_whole_answer_for_neither(kind: str, request_, stream: bool) -> None:
     call = built(kind, replace(request_, stream=stream, include_usage=False))
     body = body_of(call)
@@ -101,7 +103,7 @@ def test_what_was_dropped_is_named_once(kind: str) -> None:
     assert not set(extra["openai"]) & set(body_of(call))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CHATS)
 def test_long_media_are_not_joined(kind: str) -> None:
     long = Segments([b"UklGRqQ+AABXQVZFZm10", b"IBAAAAABAAEAgD4AAAB9AAACABAA"])
     parts = [
@@ -126,7 +128,7 @@ def test_remote_media_are_not_passed_on(kind: str, part: type) -> None:
     assert caught.value.param == "messages[0].content[0]"
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CHATS)
 def test_the_request_is_left_alone(kind: str) -> None:
     schema = {"type": "object", "properties": {"b": {"default": None}, "a": {}}}
     parts = [Thinking("hm"), ToolCall("c", "f", "{bad")]
@@ -178,7 +180,7 @@ def test_completions(kind: str) -> None:
     assert answer.choices[0].parts == [Text("! I am a tiny test")]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CHATS)
 @pytest.mark.parametrize("name", ["llamacpp/chat", "vllm/chat"])
 def test_whole_answers(kind: str, name: str) -> None:
     answer = load(kind).read(Chat("m", [USER]), msgspec.json.decode(reply(name).body))

@@ -1,14 +1,23 @@
-"""No bytes of a running Ollama: what stands here is written as its source writes it (openai/openai.go)."""
+"""No bytes of a running Ollama: what stands here is written as its source writes it (api/types.go)."""
 
 import msgspec
 import pytest
 
 from gateway import errors
 from gateway.backends import Call, Discovery, Reply, load, run_probe
-from gateway.canonical.content import Audio, Image, Media, Message, Text, Thinking, ToolCall
+from gateway.canonical.content import Audio, Image, Media, Message, Text, Thinking, ToolCall, ToolResult
 from gateway.canonical.events import Answer, End, Fault, Start, fold
 from gateway.canonical.facts import Facts, Target, layer
-from gateway.canonical.requests import Chat, Completion, Sampling, ThinkingConfig, Tool, ToolChoice
+from gateway.canonical.requests import (
+    Chat,
+    Completion,
+    Embedding,
+    OutputFormat,
+    Sampling,
+    ThinkingConfig,
+    Tool,
+    ToolChoice,
+)
 from gateway.errors import ContextTooLong, PartRefused, UnsupportedParameter
 from tests.backends.recorded import body_of, reply
 
@@ -16,7 +25,14 @@ BACKEND = load("ollama")
 TARGET = Target("box", "ollama", "gemma4:12b")
 FACTS = layer(("probed", Facts(image=True, audio=True, context=4096)), ("assumed", BACKEND.assumed))
 USER = Message("user", [Text("x")])
-BASE = {"model": TARGET.model, "messages": [{"role": "user", "content": "x"}], "reasoning_effort": "none"}
+BASE = {
+    "model": TARGET.model,
+    "messages": [{"role": "user", "content": "x"}],
+    "think": False,
+    "stream": False,
+    "truncate": False,
+    "shift": False,
+}
 TOOLS = [Tool("a"), Tool("b")]
 RENDERED = [{"type": "function", "function": {"name": n}} for n in "ab"]
 PNG = Media("image/png", base64="iVBORw0KGgo=")
@@ -32,35 +48,37 @@ def build(request, facts: Facts = FACTS) -> Call:
 
 BUILT = [
     (chat(), BASE),
-    (chat(stream=True), {**BASE, "stream": True, "stream_options": {"include_usage": True}}),
-    (chat(thinking=ThinkingConfig(True)), {**BASE, "reasoning_effort": "medium"}),
-    (chat(thinking=ThinkingConfig(True, "xhigh")), {**BASE, "reasoning_effort": "xhigh"}),
-    (chat(sampling=Sampling(max_tokens=3, stop=["x"], seed=1)), {**BASE, "max_tokens": 3, "stop": ["x"], "seed": 1}),
+    (chat(stream=True), {**BASE, "stream": True}),
+    (chat(thinking=ThinkingConfig(True)), {**BASE, "think": True}),
+    (chat(thinking=ThinkingConfig(True, "high")), {**BASE, "think": "high"}),
+    (chat(thinking=ThinkingConfig(True, "minimal")), {**BASE, "think": True}),
+    (
+        chat(sampling=Sampling(max_tokens=3, stop=["x"], seed=1, top_k=4, repetition_penalty=1.1)),
+        {**BASE, "options": {"num_predict": 3, "stop": ["x"], "seed": 1, "top_k": 4, "repeat_penalty": 1.1}},
+    ),
+    (chat(output=OutputFormat("json_schema", schema={"type": "object"})), {**BASE, "format": {"type": "object"}}),
     (chat(tools=TOOLS, tool_choice=ToolChoice("none")), BASE),
     (chat(tools=TOOLS, tool_choice=ToolChoice("named", ["b"])), {**BASE, "tools": RENDERED[1:]}),
+    (chat(tools=TOOLS, tool_choice=ToolChoice("required")), {**BASE, "tools": RENDERED}),
     (
-        chat(messages=[Message("user", [Text("a"), Text("b")]), Message("assistant", [Thinking("hm"), Text("c")])]),
+        chat(
+            messages=[
+                Message("user", [Text("a"), Text("b"), Image(PNG), Audio(Media("audio/mpeg", base64="SUQz"))]),
+                Message("assistant", [Thinking("hm"), ToolCall("c", "a", '{"n":1}')]),
+                Message("tool", [ToolResult("c", [Text("ok")])]),
+            ]
+        ),
         {
             **BASE,
             "messages": [
-                {"role": "user", "content": "a\nb"},
-                {"role": "assistant", "content": "c", "reasoning": "hm"},
-            ],
-        },
-    ),
-    (
-        chat(messages=[Message("user", [Text("a"), Image(PNG), Audio(Media("audio/mpeg", base64="SUQz"))])]),
-        {
-            **BASE,
-            "messages": [
+                {"role": "user", "content": "a\nb", "images": ["iVBORw0KGgo=", "SUQz"]},
                 {
-                    "role": "user",
-                    "content": [
-                        {"type": "text", "text": "a"},
-                        {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}},
-                        {"type": "input_audio", "input_audio": {"data": "SUQz", "format": "mp3"}},
-                    ],
-                }
+                    "role": "assistant",
+                    "content": "",
+                    "thinking": "hm",
+                    "tool_calls": [{"id": "c", "function": {"index": 0, "name": "a", "arguments": {"n": 1}}}],
+                },
+                {"role": "tool", "content": "ok", "tool_call_id": "c"},
             ],
         },
     ),
@@ -69,14 +87,29 @@ BUILT = [
 
 @pytest.mark.parametrize(("request_", "expected"), BUILT)
 def test_bodies(request_: Chat, expected: dict) -> None:
-    assert body_of(build(request_)) == expected
+    call = build(request_)
+    assert body_of(call) == expected
+    assert (call.path, call.streamed, call.event_type) == ("/api/chat", request_.stream, "application/x-ndjson")
+
+
+def test_other_operations_go_by_its_openai_route() -> None:
+    call = build(Completion("m", ["a"], stream=True))
+    assert (call.path, call.event_type) == ("/v1/completions", "text/event-stream")
+    assert build(Embedding("m", ["a"])).path == "/v1/embeddings"
+
+
+def test_media_that_it_moves_are_told() -> None:
+    moved = Message(
+        "user", [Image(PNG), Text("a"), Image(PNG), Text("b"), Audio(Media("audio/wav", base64="UklGRgAAAABXQVZF"))]
+    )
+    assert build(chat(messages=[moved, USER])).fates == {2: "image>first", 4: "audio>first"}
 
 
 def test_what_it_would_ignore_is_named() -> None:
     sampling = Sampling(top_k=3, min_p=0.1, repetition_penalty=1.1, logit_bias={"1": 2.0})
     call = build(chat(sampling=sampling, thinking=ThinkingConfig(True, budget=3)))
-    assert call.dropped == ["logit_bias", "min_p", "repetition_penalty", "top_k", "thinking_budget"]
-    assert set(body_of(call)) == set(BASE)
+    assert call.dropped == ["logit_bias", "thinking_budget"]
+    assert body_of(call)["options"] == {"top_k": 3, "min_p": 0.1, "repeat_penalty": 1.1}
 
 
 @pytest.mark.parametrize(
@@ -101,43 +134,67 @@ def test_what_it_would_cut_in_silence_is_refused() -> None:
     assert body_of(build(long, Facts()))["messages"]
 
 
-def stream(*chunks: dict, done: bool = True) -> bytes:
-    head = {"id": "chatcmpl-583", "object": "chat.completion.chunk", "created": 1760000000, "model": "gemma4:12b"}
-    lines = [b"data: " + msgspec.json.encode({**head, **c}) + b"\n\n" for c in chunks]
-    return b"".join(lines) + (b"data: [DONE]\n\n" if done else b"")
+HEAD = {"model": "gemma4:12b", "created_at": "2026-11-24T11:00:00.123456789Z"}
+LAST = {"done": True, "done_reason": "stop", "total_duration": 9, "prompt_eval_count": 7, "eval_count": 2}
 
 
-def delta(finish: str | None = None, **fields) -> dict:
-    return {"choices": [{"index": 0, "delta": fields, "finish_reason": finish}]}
+def lines(*messages: dict, last: dict | None = LAST) -> bytes:
+    rows = [{**HEAD, "message": {"role": "assistant", "content": "", **m}, "done": False} for m in messages]
+    if last is not None:
+        rows.append({**HEAD, "message": {"role": "assistant", "content": ""}, **last})
+    return b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
 
 
-def usage(n: int) -> dict:
-    return {"choices": [], "usage": {"prompt_tokens": n, "completion_tokens": 2, "total_tokens": n + 2}}
+SAID = ({"thinking": "hm"}, {"content": "h"}, {"content": "i"})
 
 
-ANSWER = [delta(role="assistant", content="", reasoning="hm"), delta(content="hi"), delta("stop", content="")]
-
-
-def test_a_stream_has_an_id_of_its_own() -> None:
-    events = BACKEND.decoder(chat()).feed(stream(*ANSWER, usage(7)))
-    (start,) = [e for e in events if isinstance(e, Start)]
-    assert start.id == "chatcmpl-583-68e77800"
-    assert isinstance(events[-1], End)
-    assert [type(p) for p in fold(events).choices[0].parts] == [Thinking, Text]
-
-
-def test_calls_that_collide_are_told_apart() -> None:
-    call = {"id": "call_1", "index": 0, "type": "function", "function": {"name": "a", "arguments": "{}"}}
-    events = BACKEND.decoder(chat()).feed(
-        stream(delta(tool_calls=[call]), delta(tool_calls=[{**call, "index": 1}]), delta("tool_calls"))
-    )
-    calls = [p for p in fold(events).choices[0].parts if isinstance(p, ToolCall)]
-    assert len({c.id for c in calls}) == 2
-
-
-def test_an_error_that_it_swallows_is_a_cut_stream() -> None:
+@pytest.mark.parametrize("size", [1, 7, 100_000])
+def test_a_stream(size: int) -> None:
+    data = lines(*SAID)
     decoder = BACKEND.decoder(chat())
-    decoder.feed(stream(ANSWER[0], {"model": "", **delta(content="")}, done=False))
+    events = []
+    for at in range(0, len(data), size):
+        events += decoder.feed(data[at : at + size])
+    assert isinstance(events[-1], End)
+    answer = fold(events)
+    assert answer.choices[0].parts == [Thinking("hm"), Text("hi")]
+    assert answer.usage is not None
+    assert (answer.usage.input, answer.usage.output) == (7, 2)
+
+
+def test_an_answer_has_an_id_of_its_own() -> None:
+    ids = set()
+    for words in ("a", "b"):
+        request = chat(messages=[Message("user", [Text(words)])])
+        (start,) = [e for e in BACKEND.decoder(request).feed(lines(*SAID)) if isinstance(e, Start)]
+        whole = BACKEND.read(request, {**HEAD, "message": {"role": "assistant", "content": "hi"}, **LAST})
+        assert isinstance(whole, Answer)
+        assert whole.id == start.id
+        ids.add(start.id)
+    assert len(ids) == 2
+
+
+def test_calls_are_told_apart() -> None:
+    inner = {"index": 0, "name": "a", "arguments": {"n": 1}}
+    made = [{"id": "call_1", "function": inner}, {"function": inner}, {"id": "call_x7kq", "function": inner}]
+    ids = set()
+    for words in ("a", "b"):
+        request = chat(messages=[Message("user", [Text(words)])])
+        events = BACKEND.decoder(request).feed(lines(*({"tool_calls": [c]} for c in made)))
+        whole = BACKEND.read(request, {**HEAD, "message": {"role": "assistant", "tool_calls": made}, **LAST})
+        for answer in (fold(events), whole):
+            calls = [p for p in answer.choices[0].parts if isinstance(p, ToolCall)]
+            assert [c.arguments for c in calls] == ['{"n":1}'] * 3
+            ids |= {c.id for c in calls}
+    assert len(ids) == 5  # three of each turn, one of which is the server's own
+    assert "call_x7kq" in ids
+
+
+def test_an_error_in_a_stream() -> None:
+    events = BACKEND.decoder(chat()).feed(lines(*SAID, last=None) + b'{"error":"llama runner has died"}\n')
+    assert isinstance(events[-1], Fault)
+    decoder = BACKEND.decoder(chat())
+    decoder.feed(lines(*SAID, last=None))
     (fault,) = [e for e in decoder.end() if isinstance(e, Fault)]
     assert fault.code == "upstream_truncated"
 
@@ -146,31 +203,13 @@ LONG = chat(messages=[Message("user", [Text("word " * 4000)])])
 
 
 def test_a_prompt_that_was_cut_is_no_success() -> None:
-    events = BACKEND.decoder(LONG).feed(stream(*ANSWER, usage(2048)))
+    cut, right = ({**LAST, "prompt_eval_count": n} for n in (2048, 4001))
+    events = BACKEND.decoder(LONG).feed(lines(*SAID, last=cut))
     assert isinstance(events[-1], Fault)
     assert events[-1].code == "context_length_exceeded"
-    events = BACKEND.decoder(LONG).feed(stream(*ANSWER, usage(4001)))
-    assert isinstance(events[-1], End)
-
-
-def whole(prompt: int) -> dict:
-    message = {"role": "assistant", "content": "hi"}
-    return {
-        "id": "chatcmpl-583",
-        "object": "chat.completion",
-        "created": 1760000000,
-        "model": "gemma4:12b",
-        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-        "usage": {"prompt_tokens": prompt, "completion_tokens": 2, "total_tokens": prompt + 2},
-    }
-
-
-def test_whole_answers() -> None:
-    answer = BACKEND.read(chat(), whole(3))
-    assert isinstance(answer, Answer)
-    assert answer.id == "chatcmpl-583-68e77800"
+    assert isinstance(BACKEND.decoder(LONG).feed(lines(*SAID, last=right))[-1], End)
     with pytest.raises(ContextTooLong):
-        BACKEND.read(LONG, whole(2048))
+        BACKEND.read(LONG, {**HEAD, "message": {"role": "assistant", "content": "hi"}, **cut})
 
 
 REFUSED = [
@@ -187,9 +226,9 @@ REFUSED = [
 
 @pytest.mark.parametrize(("status", "message", "expected"), REFUSED)
 def test_errors(status: int, message: str, expected: type) -> None:
-    told = {"error": {"message": message, "type": "api_error", "param": None, "code": None}}
-    error = BACKEND.refusal(status, {}, msgspec.json.encode(told))
-    assert type(error) is expected
+    openai = {"error": {"message": message, "type": "api_error", "param": None, "code": None}}
+    for told in ({"error": message}, openai):
+        assert type(BACKEND.refusal(status, {}, msgspec.json.encode(told))) is expected
 
 
 def tag(name: str, level: str = "Q4_K_M", form: str = "gguf", **more) -> dict:

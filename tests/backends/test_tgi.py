@@ -32,7 +32,7 @@ def build(request):
 def test_bodies() -> None:
     request = Chat(
         "m",
-        [USER, Message("assistant", [Thinking("hm"), Text("a"), Text("b")])],
+        [USER, Message("assistant", [Thinking("hm", path="messages[1].reasoning_content"), Text("a"), Text("b")])],
         tools=[Tool("f")],
         tool_choice=ToolChoice("required"),
         parallel_tool_calls=False,
