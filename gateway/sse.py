@@ -33,6 +33,8 @@ class Splitter:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Raises EventTooLarge when one event outgrows MAX_EVENT."""
+        if self._first and data[:6] == _DATA and not self._pending:
+            self._first = False  # it begins without a byte order mark
         if not (self._first or self._skip_lf or self._data) and b"\r" not in data:
             out = self._usual(data)
             if out is not None:
@@ -54,7 +56,7 @@ class Splitter:
         if data.count(b"\n", 0, end) != 2 * (len(out) - 1) or (end > MAX_EVENT and max(map(len, out)) > MAX_EVENT):
             return None
         rest = data[end + 2 :]
-        if rest and not rest.startswith(_DATA) and not _DATA.startswith(rest):
+        if rest and (b"\n" in rest or not (rest.startswith(_DATA) or _DATA.startswith(rest))):
             return None
         pending.clear()
         self._size = 0

@@ -97,6 +97,15 @@ def test_the_usual_read_is_taken_whole() -> None:
     assert split(body, *points)[0] == split(body)[0] and len(split(body)[0]) == 18
 
 
+def test_a_line_that_ends_with_its_read_does_not_swallow_the_blank_line() -> None:
+    """The quick way holds what begins an event; the next read may be none of its kind."""
+    text = b"data: 1\n\ndata: 2\n\ndata: 3\n\n"
+    for odd in (b"\n\n", b": note\n\n", b"event: x\n\n", b"\r\n"):
+        for at in range(1, len(text)):
+            for second in range(at, len(text)):
+                assert split(text + odd, at, second)[0] == [b"1", b"2", b"3"]
+
+
 def test_the_quick_way_hands_over() -> None:
     for tail in (
         b"event: x\ndata: b\n\n",
