@@ -194,6 +194,8 @@ class Folder:
     def answer(self) -> Answer:
         """The answer so far."""
         for key, pieces in self._pieces.items():
+            if not pieces:
+                continue
             if len(pieces) > 1:
                 pieces[:] = ["".join(pieces)]
             part = self._open[key]
@@ -211,7 +213,19 @@ class Folder:
         for e in events:
             kind = type(e)
             if kind is PartDelta:
-                self._delta(e)  # type: ignore[arg-type]
+                assert isinstance(e, PartDelta)
+                piece = e.text or e.arguments
+                if piece:
+                    self._pieces[(e.choice, e.part)].append(piece)
+                if (
+                    e.logprobs is not None
+                    or e.extra
+                    or e.signature is not None
+                    or e.annotations
+                    or e.redacted is not None
+                    or e.summary
+                ):
+                    self._more(e)
             elif kind is PartStart:
                 self._start(e)  # type: ignore[arg-type]
             elif kind is PartEnd:
@@ -228,9 +242,7 @@ class Folder:
                     self._logprobs.setdefault(e.choice, []).append(e.logprobs)
                 self._keep(choice, e.extra)
             elif isinstance(e, Usage):
-                own, top = _split_extra(e.extra, ".usage")
-                answer.usage = Usage(e.input, e.output, e.cached, e.reasoning, own, e.audio)
-                answer.extra = merge_extra(answer.extra, top)
+                self._usage(e)
             elif isinstance(e, Start):
                 answer.id, answer.model, answer.created = e.id, e.model, e.created
                 answer.extra = merge_extra(answer.extra, e.extra)
@@ -239,6 +251,14 @@ class Folder:
                 answer.extra = merge_extra(answer.extra, e.extra)
             elif isinstance(e, Fault) and self.fault is None:
                 self.fault = e
+
+    def _usage(self, e: Usage) -> None:
+        answer = self._answer
+        answer.usage = e
+        if e.extra:
+            own, top = _split_extra(e.extra, ".usage")
+            answer.usage = Usage(e.input, e.output, e.cached, e.reasoning, own, e.audio)
+            answer.extra = merge_extra(answer.extra, top)
 
     def _choice(self, index: int) -> Choice:
         choices = self._answer.choices
@@ -267,21 +287,16 @@ class Folder:
             part = replace(e.opaque)
         choice = self._choice(e.choice)
         choice.parts.append(part)
-        self._open[(e.choice, e.part)] = part
+        key = (e.choice, e.part)
+        self._open[key] = part
+        self._pieces[key] = []
         if e.extra:
             part.extra, rest = _part_extra(e.extra)
             self._keep(choice, rest)
 
-    def _delta(self, e: PartDelta) -> None:
-        key = (e.choice, e.part)
-        part = self._open[key]
-        piece = e.arguments or e.text
-        if piece:
-            pieces = self._pieces.get(key)
-            if pieces is None:
-                self._pieces[key] = [piece]
-            else:
-                pieces.append(piece)
+    def _more(self, e: PartDelta) -> None:
+        """What a delta has beside its piece of text."""
+        part = self._open[(e.choice, e.part)]
         if e.signature is not None:
             part.signature = e.signature
         if e.annotations:
@@ -304,6 +319,9 @@ def _split_extra(extra: Extra | None, suffix: str) -> tuple[Extra | None, Extra 
     """(the keys that end in `suffix`, the others); with suffix "": (keys without a dot, keys with one)."""
     if not extra:
         return None, None
+    if len(extra) == 1:
+        (key,) = extra
+        return (extra, None) if (key.endswith(suffix) if suffix else "." not in key) else (None, extra)
     mine = {k: v for k, v in extra.items() if (k.endswith(suffix) if suffix else "." not in k)}
     rest = {k: v for k, v in extra.items() if k not in mine}
     return mine or None, rest or None
