@@ -9,6 +9,9 @@ What it shall do stands in the request's text, because text is what every relay 
     bursts  the same, but sixteen events every NUMBER milliseconds
     flood   so many events as fast as they go, NUMBER to a write
 
+A relay that asks for a stream gets `whole` and `slow` as one, with the words in one event: the gateway always asks
+llama.cpp for a stream, and makes a whole answer of it where its client wants one.
+
 Every event is an HTTP chunk of its own, as llama.cpp sends them. `GET /_bench/state` tells which tagged requests are
 running and when (on the machine's monotonic clock) the fake saw the client of a tagged request leave.
 """
@@ -40,14 +43,20 @@ _COMMON = (
     '"created":1795499488,"id":"chatcmpl-ncIczOxiSU2pI88VWPqcLJAsHGkPSgjm","model":"fake-model",'
     '"system_fingerprint":"b0-fake"'
 )
+_WORDS = "The fake server says the same thing every time it is asked. " * 2
+_SPENT = (
+    ',"usage":{"completion_tokens":24,"prompt_tokens":180,"total_tokens":204,'
+    '"prompt_tokens_details":{"cached_tokens":0}},"timings":{"cache_n":0,"prompt_n":180,"prompt_ms":12.5,'
+    '"prompt_per_second":14400.0,"predicted_n":24,"predicted_ms":48.0,"predicted_per_second":500.0}'
+)
 _WHOLE = (
     '{"choices":[{"finish_reason":"stop","index":0,"message":{"role":"assistant","content":"'
-    + "The fake server says the same thing every time it is asked. " * 2
+    + _WORDS
     + '"}}],'
     + _COMMON
-    + ',"object":"chat.completion","usage":{"completion_tokens":24,"prompt_tokens":180,"total_tokens":204,'
-    '"prompt_tokens_details":{"cached_tokens":0}},"timings":{"cache_n":0,"prompt_n":180,"prompt_ms":12.5,'
-    '"prompt_per_second":14400.0,"predicted_n":24,"predicted_ms":48.0,"predicted_per_second":500.0}}'
+    + ',"object":"chat.completion"'
+    + _SPENT
+    + "}"
 )
 
 
@@ -85,6 +94,16 @@ END = (
 TRAILING = 3
 """Server-sent events after the content: finish, usage, [DONE]."""
 WHOLE = answer(_WHOLE)
+FOLDED = (
+    STREAM_HEAD
+    + event('{"finish_reason":null,"index":0,"delta":{"role":"assistant","content":null}}')
+    + event(f'{{"finish_reason":null,"index":0,"delta":{{"content":"{_WORDS}"}}}}')
+    + event('{"finish_reason":"stop","index":0,"delta":{}}')
+    + event("", _SPENT)
+    + framed("data: [DONE]\n\n")
+    + b"0\r\n\r\n"
+)
+"""What WHOLE says, as a stream."""
 
 _CARD = {
     "id": MODEL,
@@ -139,6 +158,7 @@ class Order:
     events: int
     number: int
     tag: str
+    streamed: bool = False
 
     @property
     def seconds(self) -> float:
@@ -156,7 +176,8 @@ def read_order(body: bytes) -> Order | None:
     found = _ORDER.search(body)
     if found is None:
         return None
-    return Order(found[1].decode(), int(found[2]), int(found[3]), found[4].decode())
+    streamed = b'"stream":true' in body
+    return Order(found[1].decode(), int(found[2]), int(found[3]), found[4].decode(), streamed)
 
 
 class Ledger:
@@ -222,7 +243,7 @@ class Fake(asyncio.Protocol):
             return
         self.reader = RequestReader()
         if reader.path == "/v1/chat/completions" and reader.method == "POST":
-            self.obey(read_order(reader.start))
+            self.obey(read_order(reader.start + reader.last))
         elif reader.path == "/_bench/state":
             self.transport.write(self.ledger.state())
         else:
@@ -232,14 +253,15 @@ class Fake(asyncio.Protocol):
         if order is None:
             self.transport.write(UNCLEAR)
             return
+        whole = FOLDED if order.streamed else WHOLE
         if order.mode == "whole":
-            self.transport.write(WHOLE)
+            self.transport.write(whole)
             return
         self.order = order
         if order.tag != "-":
             self.ledger.running.add(order.tag)
         if order.mode == "slow":
-            self.timer = self.loop.call_later(order.seconds, self.finish, WHOLE)
+            self.timer = self.loop.call_later(order.seconds, self.finish, whole)
         elif order.mode == "stream":
             self.finish(self.all_at_once(order))
         elif order.mode == "late":

@@ -12,7 +12,9 @@ import re
 LAST_CHUNK = b"\r\n0\r\n\r\n"
 EVENT = b"data: "
 KEPT = 8192
-"""How much of a request's body is kept, in bytes: the rest is counted and thrown away."""
+"""How much of the beginning of a request's body is kept, in bytes: the rest is counted and thrown away."""
+KEPT_LAST = 512
+"""How much of its end."""
 
 _LENGTH = re.compile(rb"\r\ncontent-length:\s*(\d+)")
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:\s*chunked")
@@ -40,15 +42,16 @@ class _Body:
 
 
 class RequestReader:
-    """A request as the fake server sees it: `method`, `path`, the `start` of the body and its `size` in bytes."""
+    """A request as the fake server sees it: `method`, `path`, the `start` and the `last` of the body, and its `size` in
+    bytes."""
 
-    __slots__ = ("_body", "_head", "method", "path", "size", "start")
+    __slots__ = ("_body", "_head", "last", "method", "path", "size", "start")
 
     def __init__(self) -> None:
         self._head = b""
         self._body: _Body | None = None
         self.method = self.path = ""
-        self.start = b""
+        self.start = self.last = b""
         self.size = 0
 
     def feed(self, data: bytes) -> bool:
@@ -65,6 +68,7 @@ class RequestReader:
             data = data[end + 4 :]
         if data:
             self.size += len(data)
+            self.last = data[-KEPT_LAST:] if len(data) >= KEPT_LAST else (self.last + data)[-KEPT_LAST:]
             if len(self.start) < KEPT:
                 self.start += data[: KEPT - len(self.start)]
             self._body.feed(data)

@@ -19,6 +19,7 @@ def test_a_request_cut_anywhere_is_complete_at_its_last_byte(whole: bytes) -> No
         assert reader.feed(whole[cut:]) is True
         assert (reader.method, reader.path) == ("POST", "/v1/chat/completions")
         assert b"@bench whole 0 0 -@" in reader.start
+        assert reader.last == reader.start
 
 
 def test_a_request_without_a_body_ends_with_its_head() -> None:
