@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import Any
@@ -26,13 +27,7 @@ class Prober:
     def __init__(self, fleet: Fleet, changed: Callable[[str, Server, str], None]) -> None:
         self._fleet = fleet
         self._changed = changed
-        self._client = httpx2.AsyncClient(
-            trust_env=False,
-            follow_redirects=False,
-            headers={"accept-encoding": "identity"},
-            # a kept connection that the server drops as it is used would look like a dead server
-            limits=httpx2.Limits(max_keepalive_connections=0),
-        )
+        self._clients: dict[bool, httpx2.AsyncClient] = {}
         self._loops: dict[str, tuple[Server, asyncio.Task[None]]] = {}
         self._wake: dict[str, asyncio.Event] = {}
 
@@ -78,7 +73,8 @@ class Prober:
             with suppress(asyncio.CancelledError):
                 await task
         self._loops.clear()
-        await self._client.aclose()
+        for client in self._clients.values():
+            await client.aclose()
 
     async def _watch(self, server: Server) -> None:
         loop = asyncio.get_running_loop()
@@ -201,11 +197,26 @@ class Prober:
         except StopIteration as stop:
             return stop.value
 
+    def _client(self, tls: bool) -> httpx2.AsyncClient:
+        """Whom to trust (the system's authorities or SSL_CERT_FILE, as on the hop) is read when TLS needs it: that
+        takes longer than the rest of a start."""
+        client = self._clients.get(tls)
+        if client is None:
+            client = self._clients[tls] = httpx2.AsyncClient(
+                trust_env=False,
+                verify=ssl.create_default_context() if tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+                follow_redirects=False,
+                headers={"accept-encoding": "identity"},
+                # a kept connection that the server drops as it is used would look like a dead server
+                limits=httpx2.Limits(max_keepalive_connections=0),
+            )
+        return client
+
     async def _send(self, server: Server, call: Call) -> Reply:
         timeout = server.settings.timeouts.probe
         try:
             async with asyncio.timeout(max(timeout, 0.05) * (1 if call.method == "GET" else 5)):
-                async with self._client.stream(
+                async with self._client(server.address.origin[2]).stream(
                     call.method,
                     server.address.url + call.path,
                     content=call.octets() if call.body is not None else None,

@@ -186,11 +186,12 @@ class StreamedReply:
         assert job.encoder is not None
         data = job.encoder.encode(events)
         if data:
-            self._watch.phase = "send"
+            watch, clock = self._watch, asyncio.get_running_loop().time
+            watch.phase, watch.expires = "send", clock() + job.context.snapshot.timeouts.send_stall
             if not job.outlet.committed:
                 await job.outlet.begin(job.headers, job.encoder.media_type)
             await job.outlet.write(data)
-            self._watch.phase = "idle"
+            watch.phase, watch.expires = "idle", clock() + self._limits.idle
 
     async def _broken(self, events: list[Event], fault: Fault) -> None:
         """The answer can't be completed: what came before the fault is still the client's."""

@@ -71,6 +71,7 @@ CONTEXT = {
     "n_prompt_tokens": 100015,
     "n_ctx": 4096,
 }
+USED_UP = answers.error("You exceeded your current quota.", kind="insufficient_quota", code="insufficient_quota")
 GZIP = bytes.fromhex("1f8b0800000000000203ab0500ac2a107302000000")
 HTML = b"<!DOCTYPE html><html><body><h1>Welcome to nginx!</h1></body></html>"
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -100,6 +101,8 @@ BEFORE_CONTENT: list[Fault] = [
     _replied("U9 503 with Retry-After", 503, BUSY, 503, "server_is_overloaded", retry_after="7"),
     _replied("U10 503", 503, {}, 503, "server_is_overloaded"),
     _replied("U11 429 with Retry-After", 429, {"Retry-After": "3"}, 503, "server_is_overloaded", retry_after="3"),
+    _replied("U12 402", 402, {}, 503, "no_healthy_backend"),
+    both("U12 429 of a used-up account", [Json(USED_UP, 429, {"Retry-After": "1"})], 503, "no_healthy_backend"),
     _replied("U13 401", 401, {}, 502, "upstream_error"),
     _replied("U13 403", 403, {}, 502, "upstream_error"),
     _replied("U14 400", 400, {}, 400, "invalid_value", failover=False),

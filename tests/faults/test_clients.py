@@ -164,6 +164,25 @@ async def test_C6_a_slow_reader_gets_everything_and_slows_the_upstream(upstreams
         assert response.clean and response.body.endswith(b"data: [DONE]\n\n")
 
 
+async def test_C7_a_reader_that_stops_for_ever_is_given_up(upstreams: Upstreams, gateway_for: GatewayFor):
+    [wire] = await upstreams(slots=1)
+    wire.answer(Head(), Repeat([Body(event_bytes("x" * 4000))], 0), nth=0)
+    gateway = await gateway_for(config(wire, timeouts={**SLOW, "send_stall": 0.5}))
+    async with gateway.client(ask(stream=True), window=4096) as client:
+        response = await client.read_head()
+        stalled = time.monotonic()
+        metrics = await gateway.settled(4.5)
+        assert time.monotonic() - stalled > 0.4, "not before its time"
+        assert wire.requests[0].ending, "both sides are given up"
+        got = 0
+        async for piece in client.pieces(response):
+            got += len(piece)
+        assert not response.clean and got < 14_000_000, "what was not sent is not offered any more"
+    assert metrics.labels("gateway_requests_total", "code") == {"client_stalled": 1}
+    assert metrics.sum("gateway_ejected") == 0, "a client's stall says nothing about the server"
+    assert (await gateway.chat()).text == answers.TEXT, "its place is free again"
+
+
 async def test_a_connection_serves_several_requests(upstreams: Upstreams, gateway_for: GatewayFor):
     [wire] = await upstreams()
     gateway = await gateway_for(config(wire))

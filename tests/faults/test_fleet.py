@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
+import ssl
 import time
+from pathlib import Path
 
 import pytest
+import trustme
 
 from tests.conftest import GatewayFor, Upstreams
 from tests.faults import answers
@@ -95,6 +99,58 @@ async def test_U37_a_connection_that_went_stale_costs_nobody_anything(
     metrics = await gateway.metrics()
     assert metrics.sum("gateway_attempts_total") == 2
     assert metrics.labels("gateway_attempts_total", "outcome") == {"ok": 2}
+
+
+def certificate(authority: trustme.CA, fault: str = "") -> ssl.SSLContext:
+    """What a server shows: a good certificate of this authority, or one with a fault."""
+    now = datetime.datetime.now(datetime.UTC)
+    if fault == "expired":
+        day = datetime.timedelta(days=1)
+        issued = authority.issue_cert("127.0.0.1", not_before=now - 2 * day, not_after=now - day)
+    elif fault == "self-signed":
+        issued = trustme.CA().issue_cert("127.0.0.1")
+    else:
+        issued = authority.issue_cert("another.example" if fault else "127.0.0.1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    issued.configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
+    """The one that this machine trusts."""
+    made = trustme.CA()
+    made.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    return made
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("fault", ["expired", "another host", "self-signed"])
+async def test_U34_a_certificate_that_turned_bad(
+    fault, stream, authority: trustme.CA, upstreams: Upstreams, gateway_for: GatewayFor
+):
+    one, two = await upstreams(2, tls=certificate(authority))
+    alone = await gateway_for(config(one))
+    pair = await gateway_for(config(one, two, routes=[{"match": {}, "prefer": [{"backend": "one"}]}]))
+    assert (await alone.chat(stream=stream)).text == answers.TEXT
+    await one.stop()
+    one.forget()
+    one.tls = certificate(authority, fault)
+    await one.start()
+    got = await alone.chat(stream=stream)
+    assert (got.status, got.error["code"]) == (502, "upstream_tls_error")
+    got = await pair.chat(stream=stream)
+    assert (got.status, got.text, got.header("x-gateway-target")) == (200, answers.TEXT, f"two/{two.model}")
+    for gateway in (alone, pair):
+        metrics = await gateway.metrics()
+        assert metrics.labels("gateway_attempts_total", "outcome") == {"ok": 1, "upstream_tls_error": 1}
+        start = time.monotonic()
+        while "down" not in await states(gateway):
+            assert time.monotonic() - start < 2.0, "nor do probes trust it"
+    got = await alone.chat(stream=stream)
+    assert (got.status, got.error["code"]) == (503, "no_healthy_backend")
+    assert not one.requests and not one.probes, "nothing is ever said to whom can't be trusted"
 
 
 async def test_U38_U39_a_server_that_was_killed_is_used_again_when_it_is_back(

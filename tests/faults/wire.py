@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -96,7 +97,7 @@ def _object(body: bytes) -> dict[str, Any]:
 @dataclass
 class Wire:
     """`kind`: which server's probes it answers. `state` "loading" = it says that it still loads its model.
-    `key` = the bearer token that it wants, on probes too."""
+    `key` = the bearer token that it wants, on probes too. `tls` = it listens for TLS, from its next start on."""
 
     kind: Literal["llamacpp", "vllm", "openai", "mlx_lm"] = "llamacpp"
     model: str = answers.MODEL
@@ -105,6 +106,7 @@ class Wire:
     slots: int = 2
     embeddings: bool = True
     key: str | None = None
+    tls: ssl.SSLContext | None = None
     state: Literal["ready", "loading"] = "ready"
     port: int = 0
     log: list[Entry] = field(default_factory=list)
@@ -120,7 +122,7 @@ class Wire:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -133,7 +135,9 @@ class Wire:
         """Listens; the second time on the port that it had."""
         self._release()
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Connection(self), "127.0.0.1", self.port, reuse_address=True)
+        self._server = await loop.create_server(
+            lambda: _Connection(self), "127.0.0.1", self.port, reuse_address=True, ssl=self.tls
+        )
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
