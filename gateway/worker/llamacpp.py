@@ -81,6 +81,13 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--threads", type=int, default=1, metavar="N", help="of computation; more than idle cores is far slower"
     )
+    p.add_argument(
+        "--batch",
+        type=int,
+        default=2048,
+        metavar="N",
+        help="prompt tokens from one word of progress to the next (%(default)s)",
+    )
     p.add_argument("--cache-ram", type=int, default=8192, metavar="MIB", help="for earlier prompts (%(default)s)")
     p.add_argument("--embeddings", action="store_true", help="serve embeddings instead of chat")
     p.add_argument("--pooling", choices=["mean", "cls", "last"], help="of embeddings, where the model does not say")
@@ -103,6 +110,7 @@ def _parameters(xllamacpp: Any, options: argparse.Namespace) -> Any:
     p.port = options.port
     p.n_ctx = options.ctx
     p.n_parallel = options.slots
+    p.n_batch = options.batch
     p.cpuparams.n_threads = p.cpuparams_batch.n_threads = options.threads
     p.embedding = options.embeddings
     if options.pooling:

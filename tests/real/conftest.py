@@ -102,7 +102,7 @@ class Spares:
         self._numbers = itertools.count()
 
     def take(self, *kind: Any) -> RealServer:
-        """`kind` = alias, fixture, ctx, slots."""
+        """`kind` = alias, fixture, ctx, slots, batch."""
         ready = self._ready.setdefault(kind, [])
         server = ready.pop() if ready else self._launch(*kind)
         server.wait_ready()
@@ -119,10 +119,12 @@ class Spares:
             for server in servers:
                 server.kill()
 
-    def _launch(self, alias: str, fixture: Fixture, ctx: int, slots: int) -> RealServer:
+    def _launch(self, alias: str, fixture: Fixture, ctx: int, slots: int, batch: int) -> RealServer:
         model, mmproj = ensure(fixture, self._cache)
         about = Server(alias, model, alias, free_ports(1)[0], mmproj, (("fixture", True),))
-        server = RealServer(about, self._cache / f"{alias}-{next(self._numbers)}.log", ctx=ctx, slots=slots)
+        server = RealServer(
+            about, self._cache / f"{alias}-{next(self._numbers)}.log", ctx=ctx, slots=slots, batch=batch
+        )
         server.launch()
         return server
 
@@ -139,8 +141,10 @@ def start(spares: Spares) -> Iterator[Start]:
     """`one = start("one")`: a server of this test's own, which it may kill. `fixture` = what it runs."""
     taken: list[tuple[RealServer, Any]] = []
 
-    def begin(alias: str, *, fixture: Fixture = EARS, ctx: int = 65_536, slots: int = 1) -> RealServer:
-        kind = (alias, fixture, ctx, slots)
+    def begin(
+        alias: str, *, fixture: Fixture = EARS, ctx: int = 65_536, slots: int = 1, batch: int = 2048
+    ) -> RealServer:
+        kind = (alias, fixture, ctx, slots, batch)
         server = spares.take(*kind)
         taken.append((server, kind))
         return server

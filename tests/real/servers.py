@@ -24,12 +24,13 @@ LIMIT = 20.0
 
 
 class RealServer:
-    """One worker process. `about` says what it serves and where; `ctx` tokens of context for all its `slots`."""
+    """One worker process. `about` says what it serves and where; `ctx` tokens of context for all its `slots`; `batch`
+    prompt tokens are read between two words of progress."""
 
-    def __init__(self, about: Server, log: Path, *, ctx: int = 8192, slots: int = 2) -> None:
+    def __init__(self, about: Server, log: Path, *, ctx: int = 8192, slots: int = 2, batch: int = 2048) -> None:
         self.about = self._first = about
         self._before: dict[str, float] = {}
-        self.ctx, self.slots = ctx, slots
+        self.ctx, self.slots, self.batch = ctx, slots, batch
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -47,7 +48,7 @@ class RealServer:
         argv = list(self.about.child().argv)
         argv[argv.index("--ctx") + 1] = str(self.ctx)
         argv[argv.index("--slots") + 1] = str(self.slots)
-        return argv
+        return [*argv, "--batch", str(self.batch)]
 
     def serve_instead(self, **changed: Any) -> None:
         """From the next start on it serves something else at the same port: `model`, `mmproj`, `alias`."""

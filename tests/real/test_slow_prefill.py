@@ -20,7 +20,7 @@ LONG = 16_000
 
 async def test_a_long_prompt_is_neither_retried_nor_cut_off(start: Start, client_for: ClientFor):
     """What llama.cpp tells of its progress puts the limit off, and reaches the client as comments that SDKs skip."""
-    one, two = start("one"), start("two")
+    one, two = start("one", batch=512), start("two")  # a word of progress far more often than the limit asks for
     names = {"gemma": {"targets": [{"backend": "one"}, {"backend": "two"}]}}
     client = await client_for({"one": one, "two": two}, models=names, timeouts=LIMITS)
     begun = time.monotonic()
