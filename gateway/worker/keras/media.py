@@ -58,10 +58,10 @@ def sound(part: Audio) -> Wave:
     with _decoding(av, part.path, "sound"), av.open(io.BytesIO(octets(part))) as container:
         if not container.streams.audio:
             raise PartRefused("there is no sound in this", param=part.path)
-        resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
+        resampler = av.AudioResampler(format="fltp", rate=RATE)
         for frame in _and_none(container.decode(audio=0)):
             for piece in resampler.resample(frame):
-                held.append(piece.to_ndarray()[0])
+                held.append(piece.to_ndarray().mean(axis=0))  # FFmpeg's own mix of two channels is louder by half
                 size += len(held[-1])
             if size > LONGEST_SOUND * RATE:
                 raise PartRefused(f"a sound is at most {LONGEST_SOUND} s long here; cut it", param=part.path)
