@@ -32,7 +32,7 @@ from gateway.backends.wire.listing import cards, trouble
 from gateway.backends.wire.prepare import Manner, words
 from gateway.backends.wire.refusal import Signs
 from gateway.backends.wire.scrub import scrub
-from gateway.canonical.facts import Facts, Target
+from gateway.canonical.facts import Facts, Target, shown_model
 from gateway.canonical.requests import Chat, Completion, ThinkingConfig
 from gateway.errors import GatewayError, ModelGone, UnsupportedParameter, UpstreamUnavailable
 from gateway.families.default import quantization
@@ -96,8 +96,10 @@ class Backend(OpenAIWire):
     unready = "down"  # its /health says 503 when the thread that generates has died
 
     def called(self, target: Target) -> str:
-        """A path is what it was started with, and written otherwise it would load the same once more."""
-        return DEFAULT if target.model.startswith(("/", "~")) or ":\\" in target.model else target.model
+        """Only a repository of the hub has a `/` in its name; anything else is what it was started with, and by a path
+        written otherwise it would load the same once more."""
+        name = target.model
+        return name if "/" in name and not name.startswith(("/", "~", ".")) and "\\" not in name else DEFAULT
 
     def think(self, body: Json, thinking: ThinkingConfig, dropped: list[str]) -> None:
         body.pop("reasoning", None)
@@ -201,6 +203,7 @@ def _fit(body: Json) -> None:
 
 
 def _model(name: str, cold: bool = False) -> Model:
+    """A local model goes by the last component of its path: where it lies is nobody's business."""
     path = name if name.startswith("/") else ""
     facts = Facts(quantization=quantization(name, container="mlx"))
-    return Model(name, [], facts, state="cold" if cold else "ready", root=path)
+    return Model(shown_model(name), [], facts, state="cold" if cold else "ready", root=path)

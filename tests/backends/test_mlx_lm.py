@@ -77,7 +77,7 @@ def test_bodies(request_: Chat, expected: dict) -> None:
     assert call.streamed
 
 
-@pytest.mark.parametrize("path", ["/models/gemma", "~/gemma", "C:\\models\\gemma"])
+@pytest.mark.parametrize("path", ["/models/gemma", "~/gemma", "./gemma", "C:\\models\\gemma", "gemma", "default_model"])
 def test_a_path_is_what_it_was_started_with(path: str) -> None:
     assert body(chat(), Target("mac", "mlx_lm", path))["model"] == "default_model"
 
@@ -243,7 +243,7 @@ def test_a_local_path_is_what_it_has_loaded() -> None:
     found, calls = probe(cards("org/cached", "/models/gemma-4-e4b-it-8bit"), WARM)
     (model,) = found.models
     assert (model.id, model.root, model.facts) == (
-        "/models/gemma-4-e4b-it-8bit",
+        "gemma-4-e4b-it-8bit",
         "/models/gemma-4-e4b-it-8bit",
         Facts(quantization="mlx-8bit"),
     )
