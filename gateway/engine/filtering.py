@@ -7,10 +7,12 @@ from typing import Any, Literal, Protocol
 
 from gateway.backends import Backend
 from gateway.canonical.content import ToolResult
+from gateway.canonical.custom import as_function
 from gateway.canonical.events import Event
 from gateway.canonical.facts import Facts
 from gateway.canonical.requests import Chat, Request
 from gateway.filters import Filter
+from gateway.filters.custom_tools import CustomTools
 from gateway.filters.gemma4_markup import Gemma4Markup
 from gateway.filters.hide_thinking import HideThinking
 from gateway.filters.markup.hermes import HermesMarkup
@@ -103,6 +105,9 @@ def chain_for(
         filters.append(remember)
     if not request.thinking.include:
         filters.append(HideThinking())
+    custom = frozenset(t.name for t in request.tools if t.kind == "custom")
+    if custom:
+        filters.append(CustomTools(custom))
     if request.tools or menders:
         filters.append(ToolCalls())
     return Chain(filters, menders)
@@ -112,7 +117,7 @@ def markup_for(request: Chat, facts: Facts, *, whole: bool) -> list[Mender]:
     """The readers of what the model's family writes as text where its server does not read it."""
     family = facts.family
     if family == "gemma4":
-        tools = {t.name: t.parameters for t in request.tools if t.kind == "function"}
+        tools = {t.name: as_function(t).parameters for t in request.tools}
         return [Gemma4Markup(tools, new_id=new_id, whole=whole)]
     if family == "qwen":
         return [Reasoning(whole=whole), HermesMarkup(new_id=new_id)]

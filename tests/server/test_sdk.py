@@ -38,8 +38,10 @@ def thoughts_and_call(wire: Any) -> None:
     wire.answer(Head(), Events([*THOUGHTS_AND_CALL, None]), Finish())
 
 
-async def served(upstreams: Upstreams, gateway_for: GatewayFor, **more: Any) -> tuple[Any, Running]:
-    [wire] = await upstreams(kind="openai")
+async def served(
+    upstreams: Upstreams, gateway_for: GatewayFor, kind: str = "openai", **more: Any
+) -> tuple[Any, Running]:
+    [wire] = await upstreams(kind=kind)
     wire.answer(Answer())
     return wire, await gateway_for(config(wire, **more))
 
@@ -181,6 +183,36 @@ async def test_responses_with_thoughts_and_calls(upstreams: Upstreams, gateway_f
         sent = wire.requests[-1].json()["messages"]
         assert [m["role"] for m in sent] == ["user", "assistant", "tool"]
         assert sent[1]["tool_calls"][0]["id"] == sent[2]["tool_call_id"] == "call_1"
+
+
+async def test_a_custom_tool_takes_free_text(upstreams: Upstreams, gateway_for: GatewayFor):
+    """The server is told a function; the client has a tool that takes text, in a namespace."""
+    wire, gateway = await served(upstreams, gateway_for, kind="vllm")
+    pieces = ['{"input": "*** Be', "gin\\", 'nline \\"x\\""}']
+    calls = [answers.chunk({"tool_calls": [{**CALL, "function": {"name": "patch", "arguments": ""}}]})]
+    calls += [answers.chunk({"tool_calls": [{"index": 0, "function": {"arguments": p}}]}) for p in pieces]
+    wire.answer(Head(), Events([*calls, answers.chunk({}, finish="tool_calls"), None]), Finish())
+    patch = {
+        "type": "custom",
+        "name": "patch",
+        "format": {"type": "grammar", "syntax": "lark", "definition": "start: X"},
+    }
+    space: Any = {"type": "namespace", "name": "edits", "description": "", "tools": [patch]}
+    async with responses_client(gateway) as sdk:
+        gateway.sent += 2
+        async with sdk.responses.stream(model=PUBLIC, input="hi", tools=[space]) as stream:
+            told = "".join([e.delta async for e in stream if e.type == "response.custom_tool_call_input.delta"])
+            final = await stream.get_final_response()
+        [call] = final.output
+        assert call.type == "custom_tool_call" and call.input == told == '*** Begin\nline "x"'
+        assert (call.name, call.model_dump()["namespace"]) == ("patch", "edits")
+        wire.answer(Answer())
+        result = {"type": "custom_tool_call_output", "call_id": call.call_id, "output": "done"}
+        turns: Any = [{"role": "user", "content": "hi"}, call.model_dump(), result]
+        await sdk.responses.create(model=PUBLIC, input=turns, tools=[space])
+    sent = wire.requests[-1].json()
+    assert sent["tools"][0]["type"] == "function" and "start: X" in str(sent["tools"][0])
+    assert sent["messages"][1]["tool_calls"][0]["function"]["arguments"] == '{"input":"*** Begin\\nline \\"x\\""}'
 
 
 async def test_responses_that_fail(upstreams: Upstreams, gateway_for: GatewayFor):

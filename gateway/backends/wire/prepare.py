@@ -23,6 +23,7 @@ from gateway.canonical.content import (
     ToolResult,
     Video,
 )
+from gateway.canonical.custom import FIELD, as_function
 from gateway.canonical.facts import Facts
 from gateway.canonical.requests import Chat, Completion, Embedding, ToolChoice
 from gateway.dialects.openai.chat import BINDING_EXTRAS
@@ -231,7 +232,7 @@ def _call(call: ToolCall, manner: Manner) -> ToolCall:
     if call.kind == "custom":
         if manner.whole_dialect:
             return call
-        return replace(call, kind="function", arguments=_json({"input": call.arguments}))
+        return replace(call, kind="function", arguments=_json({FIELD: call.arguments}))
     arguments = object_text(call.arguments)
     return call if arguments == call.arguments else replace(call, arguments=arguments)
 
@@ -272,23 +273,25 @@ def _tools(chat: Chat, manner: Manner, dropped: list[str]) -> dict[str, Any]:
         if choice is not None and choice.mode in ("required", "named"):
             raise BadRequest("`tool_choice` asks for a tool, but there are no tools", param="tool_choice")
         return {"tools": [], "tool_choice": None, "parallel_tool_calls": None}
-    for i, tool in enumerate(chat.tools):
-        if tool.kind == "custom" and not manner.whole_dialect:
-            raise UnsupportedParameter("servers of this kind have no custom tools", param=f"tools[{i}]")
+    for tool in chat.tools:
         _name_extra(tool.extra, "tools[]", manner, dropped)
+    tools = chat.tools
+    changed: dict[str, Any] = {}
+    if not manner.whole_dialect and any(t.kind == "custom" for t in tools):
+        changed["tools"] = tools = [as_function(t) for t in tools]  # and the filter turns its calls back
     if choice is not None and not manner.choosing and choice.mode == "none":
         return {"tools": [], "tool_choice": None, "parallel_tool_calls": None}
     if choice is None or not choice.names or manner.whole_dialect:
-        return {}
+        return changed
     missing = set(choice.names) - {t.name for t in chat.tools}
     if missing:
         raise BadRequest(f"`tool_choice` names {sorted(missing)[0][:64]!r}: no such tool", param="tool_choice")
     if not manner.choosing:
-        return {"tools": [t for t in chat.tools if t.name in choice.names], "tool_choice": None}
+        return {"tools": [t for t in tools if t.name in choice.names], "tool_choice": None}
     if choice.mode == "named" and not manner.named_as_required:
-        return {}
+        return changed
     mode = "required" if choice.mode == "named" else choice.mode
-    return {"tools": [t for t in chat.tools if t.name in choice.names], "tool_choice": ToolChoice(mode)}
+    return {"tools": [t for t in tools if t.name in choice.names], "tool_choice": ToolChoice(mode)}
 
 
 def _name_extra(extra: Any, place: str, manner: Manner, dropped: list[str]) -> None:

@@ -172,10 +172,16 @@ def test_no_tools_no_choice() -> None:
 
 def test_what_a_text_server_cannot_do() -> None:
     with pytest.raises(UnsupportedParameter):
-        ready(chat(tools=[Tool("a", kind="custom")]))
-    with pytest.raises(UnsupportedParameter):
         ready(chat(audio_out=True))
     ready(chat(tools=[Tool("a", kind="custom")], audio_out=True), WHOLE)
+
+
+def test_custom_tools_are_told_as_functions() -> None:
+    tools = [Tool("a", kind="custom", format={"type": "text"}), Tool("b")]
+    out, dropped = ready(chat(tools=tools, tool_choice=ToolChoice("named", ["a"])))
+    assert [(t.name, t.kind, t.format) for t in out.tools] == [("a", "function", None), ("b", "function", None)]
+    assert out.tools[0].parameters is not None and out.tool_choice == ToolChoice("named", ["a"]) and not dropped
+    assert ready(chat(tools=tools), WHOLE)[0].tools == tools
 
 
 def test_texts_side_by_side_go_as_one() -> None:
