@@ -106,7 +106,8 @@ def _config(args: argparse.Namespace) -> tuple[Settings, Path | None]:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    from gateway.app import PortTaken, serve
+    from gateway.app import serve
+    from gateway.server.listener import PortTaken
 
     if args.port is not None:
         os.environ["PORT"] = str(args.port)

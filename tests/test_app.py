@@ -9,9 +9,11 @@ import httpx2
 import pytest
 import yaml
 
-from gateway.app import Gateway, NeedsRestart, _follow, _Server, check_fixed, serve
+from gateway.app import Gateway, serve
 from gateway.engine.fleet import Fleet
-from gateway.settings import NotBuilt, Settings, parse
+from gateway.server.listener import HttpServer
+from gateway.server.reload import follow
+from gateway.settings import NeedsRestart, NotBuilt, Settings, parse
 from tests.conftest import Upstreams
 from tests.faults import answers
 from tests.faults.running import CHAT, FAST, ask, config
@@ -31,27 +33,17 @@ async def test_a_server_that_breaks_is_no_success(where: str, monkeypatch: pytes
                 await asyncio.sleep(0)
         raise RuntimeError("no more file descriptors")
 
-    monkeypatch.setattr(_Server, where, broken)
+    monkeypatch.setattr(HttpServer, where, broken)
     assert await serve(parse(TEXT, {}), ready=said.append) == 1
     assert bool(said) == (where == "main_loop")
     assert "the http server ended" in capsys.readouterr().err
-
-
-def test_what_needs_a_restart_is_named():
-    old = Settings()
-    check_fixed(old, parse("log: {level: error}\ntimeouts: {drain: 1}\nlisten: '127.0.0.1:4000'", {}))
-    with pytest.raises(NeedsRestart) as caught:
-        check_fixed(old, parse("listen: 127.0.0.1:4002\nlog: {format: text}\nadmin: {listen: '127.0.0.1:4001'}", {}))
-    assert caught.value.names == ["listen", "admin", "log.format"]
-    two = parse("listen: ['127.0.0.1:1', '127.0.0.1:2']", {})
-    check_fixed(two, parse("listen: ['127.0.0.1:2', '127.0.0.1:1']", {}))
 
 
 async def test_a_reload_that_is_refused_changes_nothing():
     gateway = Gateway(parse(TEXT + "backends: {a: {kind: vllm, url: 'http://127.0.0.1:9'}}", {}))
     await gateway.start()
     before = gateway.settings, gateway.keys, gateway.fleet.servers["a"]
-    for text in (TEXT + "repair: off", "listen: 127.0.0.1:1"):
+    for text in (TEXT + "quotas: {in_flight: 1}", "listen: 127.0.0.1:1"):
         with pytest.raises((NotBuilt, NeedsRestart)):
             gateway.reload(parse(text, {}))
     assert before == (gateway.settings, gateway.keys, gateway.fleet.servers["a"])
@@ -75,7 +67,7 @@ async def test_a_bug_in_a_reload_is_not_the_end_of_reloads(tmp_path: Any, monkey
         applied.set()
 
     monkeypatch.setattr(Fleet, "apply", twice)
-    task = asyncio.create_task(_follow(gateway, file, {}, now))
+    task = asyncio.create_task(follow(file, {}, now, gateway.reload, gateway.rejected))
     now.set()
     async with asyncio.timeout(5):
         while not calls:

@@ -19,7 +19,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("command", ["check", "serve", "explain"])
 def test_what_is_not_built_is_said_alike(command: str, file: Path, capsys: pytest.CaptureFixture[str]):
-    file.write_text(BACKEND + "repair: off\nlimits: {connections: 1}\n")
+    file.write_text(BACKEND + "quotas: {in_flight: 1}\nlimits: {connections: 1}\n")
     body = file.with_name("body.json")
     body.write_text('{"model": "auto", "messages": []}')
     args = [command, *([str(body)] if command == "explain" else []), "-c", str(file)]
@@ -27,16 +27,16 @@ def test_what_is_not_built_is_said_alike(command: str, file: Path, capsys: pytes
     out = capsys.readouterr()
     assert out.out == ""
     assert (
-        out.err == "gateway: this version does not do: repair, limits.connections; take it out of the configuration\n"
+        out.err == "gateway: this version does not do: quotas, limits.connections; take it out of the configuration\n"
     )
 
 
 def test_and_as_json(file: Path, capsys: pytest.CaptureFixture[str]):
-    file.write_text(BACKEND + "repair: off\n")
+    file.write_text(BACKEND + "quotas: {in_flight: 1}\n")
     assert run(["check", "--json", "-c", str(file)]) == 2
     assert json.loads(capsys.readouterr().out) == {
         "ok": False,
-        "problems": [{"path": "repair", "line": None, "message": "this version does not do it"}],
+        "problems": [{"path": "quotas", "line": None, "message": "this version does not do it"}],
     }
 
 

@@ -66,7 +66,8 @@ def taken(port: int) -> str:
 async def serve_gateway(config: str, *, ready: Callable[[str], None], stop: asyncio.Event) -> int:
     """The gateway itself. The environment's overrides are left out: the configuration says all. Raises OSError if
     somebody took the port since it was looked at."""
-    from gateway.app import PortTaken, serve
+    from gateway.app import serve
+    from gateway.server.listener import PortTaken
     from gateway.settings import parse
 
     try:

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from gateway.errors import ClientGone, DeadlinePassed, GatewayError, RequestTimeout, UpstreamTimeout
+from gateway.settings import Settings
 
 Phase = Literal["body", "first_byte", "idle", "total", "send"]
 
@@ -96,3 +97,10 @@ class Sweep:
                 watch.expire("total")
             elif now >= watch.expires:
                 watch.expire(watch.phase)
+
+
+def sweep_interval(settings: Settings) -> float:
+    """Seconds between two looks at who has waited too long: often enough for the shortest of the times."""
+    given = [settings.timeouts, *(b.timeouts for b in settings.backends.values())]
+    shortest = min(min(t.first_byte, t.idle, t.total, t.first_byte_unknown) for t in given)
+    return min(1.0, min(shortest, settings.timeouts.client_body) / 4)

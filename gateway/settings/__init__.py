@@ -22,6 +22,7 @@ from gateway.settings.model import (
     TlsSettings,
 )
 from gateway.settings.problems import ConfigErrors, ConfigProblem
+from gateway.settings.restart import NeedsRestart, check_fixed
 from gateway.settings.unbuilt import NotBuilt, refuse_unbuilt
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "LogSettings",
     "MediaSettings",
     "ModelSettings",
+    "NeedsRestart",
     "NotBuilt",
     "OtelSettings",
     "QuotaSettings",
@@ -46,6 +48,7 @@ __all__ = [
     "TargetSettings",
     "Timeouts",
     "TlsSettings",
+    "check_fixed",
     "defaults",
     "is_local",
     "load",
