@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
-from gateway.engine.deadlines import Sweep, Watch
+from gateway.engine.deadlines import Sweep, Watch, sweep_interval
 from gateway.errors import ClientGone, GatewayError, UpstreamTimeout
+from gateway.settings import parse
 
 
 async def waits(sweep: Sweep, expires: float, deadline: float, phase: str = "first_byte") -> None:
@@ -105,3 +106,10 @@ async def test_the_sweeper_runs_and_stops():
     with pytest.raises(UpstreamTimeout):
         await asyncio.wait_for(waits(sweep, now + 0.03, now + 100), 2)
     await sweep.stop()
+
+
+def test_the_sweep_is_often_enough_for_the_shortest_time():
+    assert sweep_interval(parse("{}", {})) == 1.0
+    assert sweep_interval(parse("timeouts: {idle: 2s}", {})) == 0.5
+    backend = "backends: {a: {kind: vllm, url: 'http://127.0.0.1:9', timeouts: {total: 400ms}}}"
+    assert sweep_interval(parse(backend, {})) == 0.1
