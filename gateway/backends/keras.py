@@ -36,7 +36,7 @@ _SMALLEST = 1_000_000
 class Backend(OpenAIWire):
     kind = "keras"
     names_itself = True
-    tier = 5
+    tier = 6
     slots = 1
     hears_video = False
     assumed = Facts(

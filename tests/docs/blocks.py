@@ -1,0 +1,86 @@
+"""The parts of docs/gemma4-matrix.md that the code knows. `python -m tests.docs.blocks` writes them anew."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from itertools import groupby
+from pathlib import Path
+
+from gateway.backends import Backend, kinds, load
+from gateway.backends.base import OpenAIWire
+from gateway.canonical.facts import Facts, layer
+from gateway.families.default import QUANTIZATIONS
+from gateway.families.gemma4 import VARIANTS, recognise
+
+PAGE = Path(__file__).parent.parent.parent / "docs" / "gemma4-matrix.md"
+_BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+_WORDS = {True: "yes", False: "no", None: "asked"}
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def sizes() -> str:
+    rows = [[name, f"{v.size:g} B", _WORDS[v.audio]] for name, v in VARIANTS.items()]
+    return table(["variant", "parameters", "hears"], rows)
+
+
+def _row(name: str, backend: Backend) -> list[str]:
+    """As routing sees a Gemma 4 E4B there that was not probed yet."""
+    f = layer(("family", recognise(["google/gemma-4-E4B-it"]) or Facts()), ("assumed", backend.assumed))
+    mine = backend.assumed
+    media = [
+        mine.image is not False and f.image,
+        mine.audio is not False and f.audio,
+        mine.video is not False and f.video,
+    ]
+    stops = backend.stops_itself if isinstance(backend, OpenAIWire) else True
+    streams = backend.always_streams if isinstance(backend, OpenAIWire) else False
+    return [
+        f"`{name}`",
+        *(_WORDS[bool(m)] for m in media),
+        f.forced_tool or "asked",
+        f.json_schema or "asked",
+        _WORDS[f.logprobs],
+        "any" if f.choices is None else str(f.choices),
+        _WORDS[f.prefill],
+        "own" if stops else "gateway",
+        "always" if streams else "as asked",
+        _WORDS[bool(f.counts)],
+    ]
+
+
+def kind_rows() -> str:
+    head = ["kind", "vision", "sound", "video", "forced tool", "schema", "logprobs", "`n`", "prefill", "stop", "stream"]
+    names = sorted((k for k in kinds() if load(k).local), key=lambda k: (load(k).tier, k))
+    return table([*head, "counts"], [_row(k, load(k)) for k in names])
+
+
+def quantizations() -> str:
+    return " ".join(f"`{q}`" for q in QUANTIZATIONS) + "\n"
+
+
+def tiers() -> str:
+    names = sorted(kinds(), key=lambda k: (load(k).tier, k))
+    groups = groupby(names, key=lambda k: load(k).tier)
+    return "".join(f"{i}. {', '.join(f'`{k}`' for k in group)}\n" for i, (_, group) in enumerate(groups, 1))
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "sizes": sizes,
+    "kinds": kind_rows,
+    "quantizations": quantizations,
+    "tiers": tiers,
+}
+
+
+def renewed(page: str) -> str:
+    """The page with every generated block as the code has it."""
+    return _BLOCK.sub(lambda m: m[1] + BLOCKS[m[2]]() + m[4], page)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(renewed(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
