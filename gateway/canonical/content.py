@@ -73,6 +73,13 @@ class Segments:
 Base64 = str | Segments
 
 
+def whole_text(value: object) -> str:
+    """What a JSON encoder writes for `Segments` where the text is needed in one piece."""
+    if not isinstance(value, Segments):
+        raise TypeError(f"JSON has no {type(value).__name__}")
+    return value.text()
+
+
 @dataclass(slots=True)
 class Clip:
     """The piece of a sound or video that is meant: seconds from its start, and frames per second to look at."""

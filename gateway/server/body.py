@@ -30,7 +30,7 @@ CUT = 64 * 1024
 """Characters from which on a string is taken out."""
 PLAIN = 128 * 1024
 """Bodies up to this size are parsed as they are."""
-MEDIA_KEYS = frozenset({"url", "data", "image_url", "file_data", "audio_url", "video_url"})
+MEDIA_KEYS = frozenset({"url", "data", "image_url", "file_data", "audio_url", "video_url", "images"})
 """Keys whose values may be long base64. In these places a dialect's parser takes Segments for a str."""
 
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"

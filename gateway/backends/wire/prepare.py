@@ -179,9 +179,17 @@ def _message(message: Message, facts: Facts, manner: Manner, dropped: list[str])
         if any(isinstance(p, Thinking) and p.path for p in new):  # else it is the gateway that gave it back
             dropped.append("messages[].reasoning_content")
         new = [p for p in new if not isinstance(p, Thinking)] or [Text("", path=message.path)]
+    elif any(map(_sealed, new)):
+        dropped.append("messages[].redacted_thinking")
+        new = [p for p in new if not _sealed(p)] or [Text("", path=message.path)]
     if manner.one_text:
         new = _joined(new)
     return message if new is parts else replace(message, parts=new)
+
+
+def _sealed(part: Part) -> bool:
+    """A thought that only its maker can read."""
+    return isinstance(part, Thinking) and part.redacted is not None and not part.text
 
 
 def _joined(parts: list[Part]) -> list[Part]:

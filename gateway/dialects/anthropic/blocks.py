@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -20,11 +20,11 @@ from gateway.canonical.content import (
     Media,
     Opaque,
     Part,
-    Segments,
     Text,
     Thinking,
     ToolCall,
     ToolResult,
+    whole_text,
 )
 from gateway.dialects import Limits
 from gateway.dialects.data_url import parse_base64, parse_data_url, parse_media
@@ -204,16 +204,11 @@ def _tool_use(block: Json, path: str, reading: Reading) -> list[Part]:
 def json_text(value: object, path: str) -> str:
     """`value` as JSON text; a long string in it may have come in pieces."""
     try:
-        return msgspec.json.encode(value, enc_hook=_whole).decode()
+        return msgspec.json.encode(value, enc_hook=whole_text).decode()
     except UnicodeEncodeError:
         raise BadRequest("a text holds half of a surrogate pair, which is no character", param=path) from None
     except RecursionError:
         raise BadRequest(f"`{path}` is nested too deeply", param=path) from None
-
-
-def _whole(value: Any) -> str:
-    assert isinstance(value, Segments)
-    return value.text()
 
 
 def _tool_result(block: Json, path: str, reading: Reading) -> list[Part]:

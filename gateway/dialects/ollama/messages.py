@@ -29,6 +29,7 @@ from gateway.canonical.content import (
     ToolCall,
     ToolResult,
     Video,
+    whole_text,
 )
 from gateway.dialects import Limits
 from gateway.dialects.data_url import parse_base64, parse_data_url
@@ -154,17 +155,12 @@ def _call(value: object, path: str, calls: _Calls) -> ToolCall:
     name = tool_name(inner.get("name"), f"{path}.function.name")
     given = inner.get("arguments")
     if isinstance(given, dict):
-        arguments = msgspec.json.encode(given, enc_hook=_whole).decode()
+        arguments = msgspec.json.encode(given, enc_hook=whole_text).decode()
     elif given is None or isinstance(given, str):
         arguments = given or "{}"
     else:
         raise wrong_type(f"{path}.function.arguments", "an object", given)
     return ToolCall(calls.call(text_or_none(call.get("id"), f"{path}.id"), name), name, arguments, path=path)
-
-
-def _whole(value: object) -> str:
-    assert isinstance(value, Segments)
-    return value.text()
 
 
 def render_messages(messages: list[Message]) -> list[Json]:

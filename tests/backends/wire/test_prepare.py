@@ -176,6 +176,12 @@ def test_what_a_text_server_cannot_do() -> None:
     ready(chat(tools=[Tool("a", kind="custom")], audio_out=True), WHOLE)
 
 
+def test_thoughts_that_nobody_here_can_read_are_named() -> None:
+    message = Message("assistant", [Thinking("", redacted="xyz"), Thinking("hm", redacted="xyz"), Text("a")])
+    out, dropped = ready(chat(message))
+    assert out.messages[0].parts == message.parts[1:] and dropped == ["messages[].redacted_thinking"]
+
+
 def test_custom_tools_are_told_as_functions() -> None:
     tools = [Tool("a", kind="custom", format={"type": "text"}), Tool("b")]
     out, dropped = ready(chat(tools=tools, tool_choice=ToolChoice("named", ["a"])))

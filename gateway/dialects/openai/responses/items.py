@@ -11,7 +11,7 @@ from typing import Final, cast
 
 import msgspec
 
-from gateway.canonical.content import Message, Opaque, Part, Role, Text, Thinking, ToolCall, ToolResult
+from gateway.canonical.content import Message, Opaque, Part, Role, Text, Thinking, ToolCall, ToolResult, whole_text
 from gateway.dialects import Limits
 from gateway.dialects.openai.fields import (
     Json,
@@ -168,7 +168,7 @@ class _Reader:
         name = self._declared.name_of(namespace, tool_name(item.get("name"), f"{path}.name"))
         given = item.get(key)
         if isinstance(given, dict) and key == "arguments":
-            given = msgspec.json.encode(given).decode()
+            given = msgspec.json.encode(given, enc_hook=whole_text).decode()
         words = "" if given is None else text(given, f"{path}.{key}")
         self._assistant(ToolCall(call_id, name, words, "custom" if key == "input" else "function", path=path), path)
 
@@ -178,7 +178,7 @@ class _Reader:
         where = f"{path}.output"
         given = item.get("output")
         if isinstance(given, dict):
-            given = msgspec.json.encode(given).decode()
+            given = msgspec.json.encode(given, enc_hook=whole_text).decode()
         parts = self._content("" if given is None else given, where)
         self.messages.append(
             Message("tool", [ToolResult(call_id, parts or [Text("", path=where)], path=path)], path=path)

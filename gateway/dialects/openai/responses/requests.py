@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Final, cast
 
-from gateway.canonical.content import Message, Text
+import msgspec
+
+from gateway.canonical.content import Message, Text, whole_text
 from gateway.canonical.requests import Chat, Effort, OutputFormat, ThinkingConfig
 from gateway.dialects import LIMITS, Limits
 from gateway.dialects.openai.chat import EFFORTS, include_usage, parse_sampling
@@ -183,4 +185,8 @@ def _echo(body: Json) -> Json:
     out["tools"] = body.get("tools") or []
     out["truncation"] = body.get("truncation") or "disabled"
     out["metadata"] = out["metadata"] or {}
+    try:
+        msgspec.json.encode(out)
+    except TypeError:  # a long text in it came in pieces
+        out = msgspec.json.decode(msgspec.json.encode(out, enc_hook=whole_text))
     return out

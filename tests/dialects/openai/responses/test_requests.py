@@ -14,6 +14,7 @@ from gateway.canonical.content import (
     Message,
     Opaque,
     Refusal,
+    Segments,
     Text,
     Thinking,
     ToolCall,
@@ -280,6 +281,15 @@ def test_going_on_from_an_answer() -> None:
         responses_codec.parse_request(sent)
     assert (e.value.status, e.value.code) == (404, "previous_response_not_found")
     assert e.value.param == "previous_response_id"
+
+
+def test_long_texts_that_came_in_pieces() -> None:
+    held = Segments([b"aGkh", b"aGkh"])
+    call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": {"data": held}}
+    chat = parse_request(body(HI, call, metadata={"data": held}))
+    (part,) = chat.messages[1].parts
+    assert isinstance(part, ToolCall) and part.arguments == '{"data":"aGkhaGkh"}'
+    assert remembered(chat).echo["metadata"] == {"data": "aGkhaGkh"}
 
 
 @pytest.mark.parametrize(
