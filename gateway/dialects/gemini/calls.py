@@ -15,7 +15,7 @@ import msgspec
 
 from gateway.canonical.content import Audio, Document, Image, Part, Refusal, Text, ToolCall, ToolResult, Video
 from gateway.dialects.gemini.fields import Shape, form_of, json_text, kept_of, layer, objects, plain, under
-from gateway.dialects.gemini.parts import parse_content_part, read_part, render_media, sign, text_signature
+from gateway.dialects.gemini.parts import parse_content_part, read_part, render_part, sign, text_signature
 from gateway.dialects.gemini.receiver import Receiver
 from gateway.dialects.openai.fields import Json, fields, missing, shown, text
 from gateway.errors import BadRequest, PartRefused
@@ -156,7 +156,7 @@ def render_result(result: ToolResult, name: str, receiver: Receiver) -> tuple[Js
             if isinstance(part, Text | Refusal):
                 words.append(part.text)
             elif isinstance(part, Image | Audio | Video | Document):
-                media.append(render_media(part, receiver))
+                media += [p for p in (render_part(part, receiver),) if p is not None]
             else:
                 raise PartRefused("this part can't be sent in a tool's result", param=part.path or None)
         inner["response"] = _response_of_text("\n".join(words), form, result.is_error) if words else {}

@@ -272,6 +272,8 @@ def render_output(output: OutputFormat, receiver: Receiver) -> Json:
 def render_thinking(thinking: ThinkingConfig, receiver: Receiver) -> Json:
     """Empty if nothing is asked, or the receiver knows nothing of it. Thoughts are asked for, never forbidden: servers
     that send them anyway do so whatever they are told."""
+    if not (receiver.levels or receiver.budget):
+        return {}
     shown = thinking.include and thinking.enabled is not False and not receiver.unasked
     out: Json = {"includeThoughts": True} if shown else {}
     effort: Any = "none" if thinking.enabled is False else thinking.effort
