@@ -190,7 +190,7 @@ class LinesEncoder:
         self._created: float = memory.created
         self._over = False
         self._first = 0
-        self._head = b""
+        self._head = self._tail = b""  # what stands around the text of a line
         self._kinds: dict[int, PartStart] = {}
         self._arguments: dict[int, list[str]] = {}
         self._calls = 0
@@ -224,6 +224,14 @@ class LinesEncoder:
         head: Json = {"model": self._model, "created_at": timestamp(self._created)}
         return _encode({**head, **what, "done": what.get("done", False)}) + b"\n"
 
+    def _text_line(self, text: str) -> bytes:
+        """A line of text only, through a template: most lines are."""
+        if not self._head:
+            line = self._line(said(self._memory.form, ""))
+            at = line.rindex(b'""')
+            self._head, self._tail = line[:at], line[at + 2 :]
+        return self._head + _encode(text) + self._tail
+
     def _other(self, e: Start | ChoiceEnd | Usage | Progress | End | Fault, out: list[bytes]) -> None:
         if isinstance(e, ChoiceEnd):
             if e.choice == 0 and self._finish is None:
@@ -235,6 +243,7 @@ class LinesEncoder:
             self._told |= (e.extra or {}).get(DIALECT) or {}
         elif isinstance(e, Start):
             self._created = e.created or self._created
+            self._head = b""
         elif isinstance(e, End):
             self._told |= (e.extra or {}).get(DIALECT) or {}
             self._end(out)
@@ -288,6 +297,9 @@ class LinesEncoder:
 
     def _delta(self, kind: str, e: PartDelta, out: list[bytes]) -> None:
         tokens = logprobs_of(e.logprobs)
+        if e.text and not tokens and kind != "thinking":
+            out.append(self._text_line(e.text))
+            return
         if not e.text and not tokens:
             return
         what = said(self._memory.form, *(("", e.text) if kind == "thinking" else (e.text,)))
