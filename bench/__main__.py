@@ -14,9 +14,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import machine
+from bench import filters, machine
 from bench.fleet import Fleet, NotReady, Server, until_ready
-from bench.report import GATEWAY, Results, Row, render
+from bench.report import GATEWAY, Results, Row, filter_table, render
 from bench.scenarios import CPU, FULL, NAMES, OTHER, QUICK, Failed, Size, Values, chat_body, close, warm_up
 
 STEP_SECONDS = 60.0
@@ -55,6 +55,8 @@ class Run:
         names = list(self.servers)
         turn = number % len(names)
         for scenario in self.only:
+            if scenario not in CPU | OTHER and scenario != "close":
+                continue  # measured in this process, at the end
             for name in names[turn:] + names[:turn]:  # nobody is always first
                 if name == "direct" and scenario in CPU and (number > 0 or scenario == "paced"):
                     continue  # the instruments' own ceiling is of interest once
@@ -158,6 +160,8 @@ def main() -> int:
         results, notes = asyncio.run(bench(options))
     line = machine.describe()
     print(render(results, line, notes))
+    if "filters" in options.only:
+        print(filter_table(filters.measure(*((3, 10) if options.quick else ()))))
     if options.json:
         raw = {"machine": line, "notes": notes, "rows": [asdict(r) for r in results.rows]}
         options.json.write_text(json.dumps(raw, indent=1))

@@ -216,6 +216,19 @@ def render(results: Results, machine_line: str, notes: list[str]) -> str:
     return "\n\n".join(p.strip() for p in parts if p.strip()) + "\n"
 
 
+FILTER_LIMITS = {"text without a marker": 1.15, "a thought, text and a call": 2.0}
+"""Of the event path without filters, by what the text holds."""
+
+
+def filter_table(rows: list[tuple[str, float, float, float]]) -> str:
+    """`rows`: (what, us per event without filters, with, ratio)."""
+    lines = []
+    for label, off, on, ratio in rows:
+        limit = next(v for k, v in FILTER_LIMITS.items() if label.startswith(k))
+        lines.append([label, _short(off), _short(on), f"{ratio:.2f}", f"<= {limit}x", verdict(ratio, limit)])
+    return _table(["event path in process, CPU us per event", "plain", "Gemma 4", "ratio", "goal", ""], lines)
+
+
 def _ceiling(results: Results) -> str:
     units = {"whole": "answers/s", "stream": "streams/s", "flood": "events/s"}
     found = {u: results.value(s, "direct", "per_second") for s, u in units.items()}

@@ -324,4 +324,4 @@ def _check(tally: Tally, work: int) -> None:
 Scenario = Callable[[Server, Size], Awaitable[Values]]
 CPU: dict[str, Scenario] = {"whole": whole, "stream": stream, "paced": paced, "bursts": bursts, "flood": flood}
 OTHER: dict[str, Scenario] = {"latency": latency, "ttft": ttft, "big": big}
-NAMES = (*CPU, "latency", "ttft", "close", "big")
+NAMES = (*CPU, "latency", "ttft", "close", "big", "filters")

@@ -50,25 +50,49 @@ class MarkupFilter:
         return list(dict.fromkeys(code for lane in self._lanes.values() for code in lane.repairs))
 
     def feed(self, events: list[Event]) -> list[Event]:
-        if len(events) == 1:
-            e = events[0]
-            if type(e) is PartDelta and e.part == self._hot_part and e.choice == self._hot_choice:
-                text = e.text
-                if (
-                    not ("<" in text or "`" in text or (self._lead and self._lead in text))
-                    and not (self._hot_mixed and is_more(e))
-                    and (not (self._hot_line or "\n" in text) or self._line(text))
-                ):
-                    if text:
-                        self._passed = text
-                    return events if self._hot_out == e.part else [moved(e, self._hot_out)]
-        self._cool()
+        if self._hot is not None and self._hot_out == self._hot_part and not self._hot_mixed:
+            text = self._more(events)
+            if text is not None and self._passes(text):
+                return events
         out: list[Event] = []
         for e in events:
-            self._one(e, out)
+            if (
+                type(e) is PartDelta
+                and e.part == self._hot_part
+                and e.choice == self._hot_choice
+                and not (self._hot_mixed and is_more(e))
+                and self._passes(e.text)
+            ):
+                out.append(e if self._hot_out == e.part else moved(e, self._hot_out))
+            else:
+                self._cool()
+                self._one(e, out)
         if len(out) == len(events) and all(a is b for a, b in zip(out, events, strict=True)):
             return events
         return out
+
+    def _more(self, events: list[Event]) -> str | None:
+        """The text of events that only go on with the part at hand; None if there are others."""
+        part, choice = self._hot_part, self._hot_choice
+        if len(events) == 1:
+            e = events[0]
+            return e.text if type(e) is PartDelta and e.part == part and e.choice == choice else None
+        texts = []
+        for e in events:
+            if type(e) is not PartDelta or e.part != part or e.choice != choice:
+                return None
+            texts.append(e.text)
+        return "".join(texts)
+
+    def _passes(self, text: str) -> bool:
+        """Nothing special is in the text: the reader need not see it."""
+        if "<" in text or "`" in text or (self._lead and self._lead in text):
+            return False
+        if (self._hot_line or "\n" in text) and not self._line(text):
+            return False
+        if text:
+            self._passed = text
+        return True
 
     def _line(self, text: str) -> bool:
         """Of line breaks the reader must hear. False: it must look."""
