@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from gateway.canonical.content import Segments
 from gateway.canonical.events import Answer
-from gateway.canonical.facts import Facts, State, Target
+from gateway.canonical.facts import Facts, Finding, State, Target
 from gateway.canonical.requests import CountTokens, Request
 from gateway.dialects import Decoder
 from gateway.errors import GatewayError
@@ -79,6 +79,8 @@ class Discovery:
     version: str = ""
     detail: str = ""
     """For the operator: what was found that should not be, and what to do about it."""
+    findings: list[Finding] = field(default_factory=list)
+    """The same and more, one by one."""
 
 
 @dataclass(slots=True)

@@ -17,7 +17,8 @@
 - `n` is at most the number of slots. Header `X-Conversation-Id` makes an answer outlive its client: it is never sent.
 - While a model loads every route answers 503. GETs do not wake a server that sleeps.
 - /slots tells which slots work, /metrics (off by default: 501) how many requests wait for one. They go through the same
-  queue as requests, so they may be late; a scrape of /metrics starts its averages anew.
+  queue as requests, so they may be late. A scrape of /metrics starts its averages anew, which are the operator's: it is
+  asked only when no slot is free.
 - Router mode: each model has a state of its own (unloaded, loading, loaded, sleeping); a request loads its model and
   may drop the one that was used least. /props, /slots and /metrics are asked for one model by `?model=`, and
   `autoload=false` keeps that from loading it. A model's `args` hold paths and ports. Whether it takes video is listed
@@ -42,7 +43,7 @@ from gateway.backends.wire.listing import cards, json_of, trouble
 from gateway.backends.wire.prepare import Manner, words
 from gateway.backends.wire.refusal import Signs
 from gateway.canonical.events import Event, Usage
-from gateway.canonical.facts import Facts, State, Target, shown_model
+from gateway.canonical.facts import Facts, Finding, State, Target, shown_model
 from gateway.canonical.requests import Chat, Completion, CountTokens, Request, ThinkingConfig
 from gateway.dialects import Decoder
 from gateway.errors import UnsupportedParameter
@@ -60,6 +61,8 @@ _STATES: dict[str, State] = {"loaded": "ready", "unloaded": "cold", "sleeping": 
 """`status.value` of a router's model -> state."""
 
 _THINKS = re.compile(r"enable_thinking|reasoning_effort|reasoning_content|<think")
+_NEW_TEMPLATE = "{#- OpenAI Chat Completions:"
+"""Stands in Gemma 4's own template since July 2026."""
 _SMALLEST = 1_000_000
 """Parameters. Nothing with fewer can mean what it says: it is a stand-in for tests."""
 
@@ -219,17 +222,22 @@ class Backend(OpenAIWire):
             model.facts.operations = frozenset(
                 {"chat", "completion", "count_tokens"} | ({"embedding"} if embeds else set())
             )
-        return Discovery(state, [model], version, _blind([model]))
+        return Discovery(
+            state, [model], version, _blind([model]), _old_template(model, _text(props.get("chat_template")))
+        )
 
     def busy(self, model: str) -> Busyness:
         slots = json_of((yield Call("GET", f"/slots?{_of(model)}")))
+        at_work = (
+            [s.get("is_processing") is True for s in slots if isinstance(s, dict)] if isinstance(slots, list) else []
+        )
+        if not all(at_work):
+            return Load(sum(at_work), 0)  # nobody waits while a slot is free
         metrics = yield Call("GET", f"/metrics?{_of(model)}")
         running, waiting = (gauge(metrics, f"llamacpp:requests_{what}") for what in ("processing", "deferred"))
-        if isinstance(slots, list):
-            running = sum(1 for s in slots if isinstance(s, dict) and s.get("is_processing") is True)
-        if running is None:
+        if running is None and not at_work:
             return None
-        return Load(int(running), None if waiting is None else int(waiting))
+        return Load(len(at_work) or int(running or 0), None if waiting is None else int(waiting))
 
 
 class _AddedUsage:
@@ -333,6 +341,15 @@ def _blind(models: list[Model]) -> str:
     if not names:
         return ""
     return f"no projector: {', '.join(names)} could see; start it with --mmproj FILE, or with -hf, which fetches it"
+
+
+def _old_template(model: Model, template: str) -> list[Finding]:
+    """Gemma 4's template before July 2026 closes the model's turn too early and matches results to calls by position.
+    https://github.com/ggml-org/llama.cpp/pull/21760"""
+    if identify(model.id, model.root).family != "gemma4" or not template or _NEW_TEMPLATE in template:
+        return []
+    text = "its chat template is older than July 2026: answers behind tool results may be empty or leak thoughts"
+    return [Finding("old-template", text, "use a newer GGUF, or --chat-template-file with the model's own", model.id)]
 
 
 def _modalities(facts: Facts, card: Json, told: Json) -> None:

@@ -32,7 +32,7 @@ from gateway.backends.wire.listing import cards, trouble
 from gateway.backends.wire.prepare import Manner, words
 from gateway.backends.wire.refusal import Signs
 from gateway.backends.wire.scrub import scrub
-from gateway.canonical.facts import Facts, Target, shown_model
+from gateway.canonical.facts import Facts, Finding, Target, shown_model
 from gateway.canonical.requests import Chat, Completion, ThinkingConfig
 from gateway.errors import GatewayError, ModelGone, UnsupportedParameter, UpstreamUnavailable
 from gateway.families.default import quantization
@@ -164,7 +164,8 @@ class Backend(OpenAIWire):
                 f"it lists the {len(known)} models of its cache and not the one that it has loaded: name one in "
                 "`model:` of a target, or start it with a local path as --model"
             )
-            return Discovery("ready", [_model(c["id"], cold=True) for c in known], detail=detail)
+            findings = [Finding("which-model", detail, "start it with --model PATH")]
+            return Discovery("ready", [_model(c["id"], cold=True) for c in known], "", detail, findings)
         model = _model(known[0]["id"] if known else DEFAULT)
         detail = (
             "" if known else "it does not say which model it serves: say `variant` and `quantization` of the backend"

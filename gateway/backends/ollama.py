@@ -34,7 +34,7 @@ from gateway.backends.wire.prepare import Manner
 from gateway.backends.wire.refusal import Signs
 from gateway.canonical.content import MODALITY, Audio, Image, Part, Text, ToolCall
 from gateway.canonical.events import Answer, Event, Fault, PartStart, Start, Usage
-from gateway.canonical.facts import Facts, Target
+from gateway.canonical.facts import Facts, Finding, Target
 from gateway.canonical.needs import content_parts, needs_of
 from gateway.canonical.requests import Chat, Completion, Request, ThinkingConfig
 from gateway.dialects import Decoder
@@ -199,7 +199,8 @@ class Backend(OpenAIWire):
         models = []
         for tag in mine[:_MOST_MODELS]:
             models += [(yield from _model(tag, loaded, number))]
-        return Discovery("ready", models, number, detail)
+        findings = [Finding("cloud-models", detail, "run `ollama rm` on them, or leave them")] if detail else []
+        return Discovery("ready", models, number, detail, findings)
 
 
 def _loaded(reply: Reply) -> dict[str, int | None]:

@@ -21,7 +21,7 @@ from gateway.backends.wire.gauges import gauge
 from gateway.backends.wire.listing import cards, json_of, trouble
 from gateway.backends.wire.prepare import Manner
 from gateway.backends.wire.refusal import Signs
-from gateway.canonical.facts import Facts
+from gateway.canonical.facts import Facts, Finding
 from gateway.canonical.requests import Chat, Completion, ThinkingConfig
 from gateway.errors import UnsupportedParameter
 from gateway.families import identify
@@ -117,7 +117,8 @@ class Backend(OpenAIWire):
             facts.image = facts.tools = False
             facts.forced_tool = "ignored"
             detail = f"degraded: {_NO_GEMMA4}"
-        return Discovery("ready", [Model(name, [], facts, root=name)], version, detail)
+        findings = [Finding("unsupported-model", detail, _NO_GEMMA4, name)] if detail else []
+        return Discovery("ready", [Model(name, [], facts, root=name)], version, detail, findings)
 
     def busy(self, model: str) -> Busyness:
         reply = yield Call("GET", "/metrics")

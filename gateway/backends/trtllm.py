@@ -23,7 +23,7 @@ from gateway.backends.base import HINTS, Json, OpenAIWire, template_kwargs
 from gateway.backends.wire.listing import cards, json_of, trouble
 from gateway.backends.wire.prepare import Manner, words
 from gateway.backends.wire.refusal import Signs
-from gateway.canonical.facts import Facts
+from gateway.canonical.facts import Facts, Finding
 from gateway.canonical.requests import Chat, ThinkingConfig
 from gateway.families import identify
 
@@ -110,4 +110,5 @@ class Backend(OpenAIWire):
                 "Gemma 4 works in TensorRT-LLM on datacenter Blackwell only (experimental); on GB10 it fails "
                 f"(TensorRT-LLM#12764), on RTX Blackwell and Hopper, too: {INSTEAD}"
             )
-        return Discovery("ready", models, version, detail)
+        findings = [Finding("unsupported-model", detail, INSTEAD)] if detail else []
+        return Discovery("ready", models, version, detail, findings)

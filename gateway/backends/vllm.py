@@ -36,9 +36,10 @@ from gateway.backends.wire.listing import cards, json_of, trouble
 from gateway.backends.wire.prepare import Manner, words
 from gateway.backends.wire.refusal import Signs
 from gateway.backends.wire.samples import PARTS
-from gateway.canonical.facts import Facts, State, Target
+from gateway.canonical.facts import Facts, Finding, State, Target
 from gateway.canonical.requests import Chat, Completion, CountTokens, ThinkingConfig
 from gateway.errors import BadRequest
+from gateway.families import identify
 
 _GUIDED = {"guided_regex": "regex", "guided_choice": "choice", "guided_grammar": "grammar"}
 """Old field -> its name in `structured_outputs`."""
@@ -190,7 +191,8 @@ class Backend(OpenAIWire):
         told = json_of((yield Call("GET", "/version")))
         version = told.get("version") if isinstance(told, dict) else None
         version = version if isinstance(version, str) else ""
-        quantized, hardware = _server_info(json_of((yield Call("GET", "/server_info?config_format=json"))))
+        info = json_of((yield Call("GET", "/server_info?config_format=json")))
+        quantized, hardware = _server_info(info)
         models = _models(found)
         measured: dict[str, Facts] = {}
         for model in models:
@@ -204,7 +206,30 @@ class Backend(OpenAIWire):
                 quantization=quantized,
                 hardware=hardware,
             )
-        return Discovery("ready", models, version)
+        return Discovery("ready", models, version, findings=_findings(models, info))
+
+
+def _findings(models: list[Model], info: Any) -> list[Finding]:
+    """What is wrong with it for Gemma 4."""
+    out = []
+    for model in models:
+        if identify(model.id, model.root).family != "gemma4":
+            continue
+        if model.facts.tools is False:
+            fix = "start it with --enable-auto-tool-choice --tool-call-parser gemma4 --reasoning-parser gemma4"
+            out.append(Finding("no-tool-parser", "it reads no tool calls", fix, model.id))
+        chosen = _attention(info)
+        if chosen is not None:
+            text = f"its attention is set to {chosen}: Gemma 4's heads of 512 are more than some of its kernels take"
+            out.append(Finding("attention-override", text, "leave the attention backend to vLLM", model.id))
+    return out
+
+
+def _attention(info: Any) -> str | None:
+    """The attention backend where it was chosen by hand, in development mode."""
+    env = info.get("vllm_env") if isinstance(info, dict) else None
+    chosen = env.get("VLLM_ATTENTION_BACKEND") if isinstance(env, dict) else None
+    return chosen if isinstance(chosen, str) and chosen in ("FLASH_ATTN", "FLASHINFER") else None
 
 
 def _salt(body: Json, request: Chat | Completion) -> None:

@@ -91,6 +91,17 @@ def changes(old: Facts, new: Facts) -> dict[str, tuple[Any, Any]]:
 
 
 @dataclass(slots=True, frozen=True)
+class Finding:
+    """Something about a server that its operator should know. `code` never changes its meaning; `fix` is what to type
+    or change. `model` = the server's own id of the one that it is about, "" = the server."""
+
+    code: str
+    text: str
+    fix: str = ""
+    model: str = ""
+
+
+@dataclass(slots=True, frozen=True)
 class Target:
     """One model at one server: the backend's name in the config, its kind, and the server's own id of the model."""
 

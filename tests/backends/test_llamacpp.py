@@ -341,6 +341,20 @@ def test_states_and_slots_of_a_router() -> None:
     assert "/m/" not in found.detail
 
 
+def test_an_old_template_is_a_finding() -> None:
+    card = {"id": "gemma-4-E2B-it-Q4_0.gguf", "owned_by": "llamacpp"}
+    listed = Reply(200, body=msgspec.json.encode({"object": "list", "data": [card]}))
+
+    def codes(template: str) -> list[str]:
+        props = Reply(200, body=msgspec.json.encode({"chat_template": template, "modalities": {"vision": True}}))
+        return [f.code for f in probe(listed, props, Reply(501)).findings]
+
+    assert codes("{{ bos_token }}") == ["old-template"]
+    assert codes("{#- OpenAI Chat Completions: tools #}{{ bos_token }}") == []
+    assert codes("") == []
+    assert probe("smollm2_models", "smollm2_props", Reply(501)).findings == []
+
+
 def test_a_missing_projector_is_said() -> None:
     card = {"id": "/m/gemma-4-E2B-it-Q4_0.gguf", "owned_by": "llamacpp", "meta": {"n_params": 5_100_000_000}}
     listed = Reply(200, body=msgspec.json.encode({"object": "list", "data": [card]}))
@@ -355,19 +369,24 @@ def test_a_missing_projector_is_said() -> None:
 SLOTS = Reply(
     200, body=b'[{"id":0,"is_processing":true},{"id":1,"is_processing":false},{"id":2,"is_processing":true},3]'
 )
+FULL = Reply(200, body=b'[{"id":0,"is_processing":true},{"id":1,"is_processing":true}]')
+COUNTS = Reply(200, body=b"llamacpp:requests_processing 3\nllamacpp:requests_deferred 4\n")
 
 
 @pytest.mark.parametrize(
     ("replies", "expected"),
     [
-        ((reply("llamacpp/slots"), reply("llamacpp/metrics")), Load(0, 0)),
-        ((SLOTS, Reply(501)), Load(2)),
-        ((Reply(501), Reply(200, body=b"llamacpp:requests_processing 3\nllamacpp:requests_deferred 4\n")), Load(3, 4)),
+        ((reply("llamacpp/slots"),), Load(0, 0)),
+        ((SLOTS,), Load(2, 0)),
+        ((FULL, COUNTS), Load(2, 4)),
+        ((FULL, Reply(501)), Load(2)),
+        ((Reply(501), COUNTS), Load(3, 4)),
+        ((Reply(501), reply("llamacpp/metrics")), Load(0, 0)),
         ((reply("llamacpp/router_metrics"), reply("llamacpp/router_metrics")), None),
         ((Reply(0), Reply(0)), None),
     ],
 )
-def test_busy(replies: tuple[Reply, Reply], expected: Load | None) -> None:
+def test_busy(replies: tuple[Reply, ...], expected: Load | None) -> None:
     assert run_probe(BACKEND.busy("a b/c"), iter(replies)) == expected
     assert next(BACKEND.busy("a b/c")).path == "/slots?model=a%20b%2Fc&autoload=false"
 

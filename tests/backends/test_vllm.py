@@ -265,6 +265,22 @@ def test_development_mode_in_another_shape(told: bytes) -> None:
     assert (facts.quantization, facts.hardware) == (None, None)
 
 
+def test_findings_about_a_gemma_4() -> None:
+    card = {"id": "g", "owned_by": "vllm", "root": "google/gemma-4-31B-it", "max_model_len": 4096}
+    listed = Reply(200, body=msgspec.json.encode({"object": "list", "data": [card]}))
+    told = Reply(200, body=b'{"vllm_env":{"VLLM_ATTENTION_BACKEND":"FLASHINFER"}}')
+    media = {"image": COUNTED, "audio": Reply(400), "video": COUNTED}
+    server = Server(**(BASIC | {"models": listed, "completions": NO_PARSER, "server_info": told}), **media)
+    assert [(f.code, f.model) for f in server.probe().findings] == [
+        ("no-tool-parser", "g"),
+        ("attention-override", "g"),
+    ]
+    assert Server(**(BASIC | {"models": listed}), **media).probe().findings == []
+    other = Reply(200, body=listed.body.replace(b"google/gemma-4-31B-it", b"Qwen/Qwen3-8B"))
+    server = Server(**(BASIC | {"models": other, "completions": NO_PARSER, "server_info": told}), **media)
+    assert server.probe().findings == []
+
+
 def test_media_knobs_only_where_the_server_trusts() -> None:
     for answer, known in ((COUNTED, True), (reply("vllm/mm_processor_kwargs"), False), (Reply(500), None)):
         server = Server(**BASIC, image=COUNTED, audio=COUNTED, video=COUNTED, knobs=answer)
