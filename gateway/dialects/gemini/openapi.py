@@ -132,13 +132,13 @@ class _Converter:
                 continue
             part, inside = self._resolved(branch, seen)
             part = self._merged(part, inside) if part is not None else {}
-            properties = {**(out.get("properties") or {}), **(part.get("properties") or {})}
-            required = list(dict.fromkeys([*(out.get("required") or ()), *(part.get("required") or ())]))
+            properties = {**_dict(out.get("properties")), **_dict(part.get("properties"))}
+            required = [r for s in (out, part) for r in _list(s.get("required")) if isinstance(r, str)]
             out |= part
             if properties:
                 out["properties"] = properties
             if required:
-                out["required"] = required
+                out["required"] = list(dict.fromkeys(required))
         return out
 
     def _branches(self, schema: Json, branches: list[Any], nullable: bool, depth: int, seen: tuple[str, ...]) -> Json:
@@ -163,11 +163,11 @@ class _Converter:
         if None in values:
             nullable = True
             values = [v for v in values if v is not None]
-        kind = kind if kind in _TYPES else _kind_of(schema, values)
+        kind = kind if isinstance(kind, str) and kind in _TYPES else _kind_of(schema, values)
         out: Json = {"type": kind.upper()} if kind else {}
         if nullable:
             out["nullable"] = True
-        if schema.get("format") in _FORMATS:
+        if schema.get("format") in tuple(_FORMATS):
             out["format"] = schema["format"]
         out |= {k: schema[k] for k in _KEPT if k in schema}
         description = schema.get("description")
@@ -188,16 +188,22 @@ class _Converter:
         return out
 
     def _properties(self, schema: Json, out: Json, depth: int, seen: tuple[str, ...]) -> None:
-        given = schema.get("properties")
-        properties = given if isinstance(given, dict) else {}
+        properties = _dict(schema.get("properties"))
         if properties:
             out["properties"] = {k: self.convert(v, depth + 1, seen) for k, v in properties.items()}
             if self._ordered and "propertyOrdering" not in out:
                 out["propertyOrdering"] = list(properties)
-        asked = schema.get("required")
-        required = [r for r in asked if r in properties] if isinstance(asked, list) else []
+        required = [r for r in _list(schema.get("required")) if isinstance(r, str) and r in properties]
         if required:
             out["required"] = required
+
+
+def _dict(value: Any) -> Json:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _item(schema: Json) -> Any:
