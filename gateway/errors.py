@@ -98,8 +98,8 @@ class MediumRefused(UpstreamRefused):
     """The server could not read a medium. `modality` = of which kind, "" if it does not say: servers name no place, the
     engine looks for it in the request."""
 
-    def __init__(self, message: str, *, modality: str = "", param: str | None = None) -> None:
-        super().__init__(message, param=param)
+    def __init__(self, message: str, *, modality: str = "", **more: Any) -> None:
+        super().__init__(message, **more)
         self.modality = modality
 
 
@@ -109,9 +109,9 @@ class NeedsOtherForm(UpstreamRefused):
     failover: ClassVar[Failover] = "next"
     verdict: ClassVar[Verdict] = "neutral"
 
-    def __init__(self, message: str, *, learned: dict[str, Any], param: str | None = None) -> None:
-        super().__init__(message, param=param)
-        self.learned = learned
+    def __init__(self, message: str, *, learned: dict[str, Any] | None = None, **more: Any) -> None:
+        super().__init__(message, **more)
+        self.learned = learned or {}
 
 
 class InvalidKey(GatewayError):
