@@ -28,8 +28,8 @@ Body = list[bytes | Segments]
 class Call:
     """One HTTP request to a server. `path` is under the backend's URL. `body` None = no body.
 
-    `streamed` = the reply is read as events by `decoder`, and folded for a client that wants the whole; else as one JSON
-    value by `read`. `event_type` = the media type of a stream there.
+    `streamed` = the reply is read as events by `decoder`, and folded for a client that wants the whole; else as one
+    JSON value by `read`. `event_type` = the media type of a stream there.
     `dropped` names the request's fields that this server does not get; `fates` tells, for content parts that did not go
     as they came, what became of each: `{part number: "audio>wav16k"}`.
     """
