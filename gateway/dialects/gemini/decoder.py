@@ -48,7 +48,7 @@ _any = msgspec.json.Decoder().decode
 class _Choice:
     """Where one candidate stands. `open` is the number of its open text or thought, -1 if none."""
 
-    __slots__ = ("calls", "extra", "finish", "kind", "logprobs", "note", "open", "partial", "parts")
+    __slots__ = ("calls", "extra", "finish", "kind", "logprobs", "note", "open", "partial", "parts", "taken")
 
     def __init__(self) -> None:
         self.parts = 0
@@ -60,6 +60,7 @@ class _Choice:
         self.note: str | None = None
         self.extra: Json = {}
         self.logprobs: Any = None  # of tokens without text, for the next piece
+        self.taken: set[str] = set()
 
 
 class Reader:
@@ -73,7 +74,6 @@ class Reader:
         self._started = False
         self._id = ""
         self._top: Json = {}
-        self._taken: set[str] = set()
         self.over = False
 
     def chunk(self, value: Any) -> list[Event]:
@@ -270,7 +270,7 @@ class Reader:
     ) -> None:
         self._shut(index, choice, out)
         name = bare_name(name, self._declared)
-        made = self._call_id(given, name, arguments, choice.calls)
+        made = self._call_id(choice, given, name, arguments)
         choice.calls += 1
         part = choice.parts
         choice.parts += 1
@@ -286,16 +286,16 @@ class Reader:
             arguments = json_text(partial.arguments)
             self._whole_call(index, choice, partial.id, partial.name, arguments, partial.signature, {}, out)
 
-    def _call_id(self, given: str, name: str, arguments: str, number: int) -> str:
+    def _call_id(self, choice: _Choice, given: str, name: str, arguments: str) -> str:
         """The call's own id, or one made of the answer's; where that has none either, of what the call says."""
-        made = given
-        if not made or made in self._taken:
+        made, taken, number = given, choice.taken, choice.calls
+        if not made or made in taken:
             stem = self._id or f"{crc32(f'{name} {arguments}'.encode('utf-8', 'surrogatepass')):08x}"
             made = f"call_{stem}_{number}"
-            while made in self._taken:
+            while made in taken:
                 number += 1
                 made = f"call_{stem}_{number}"
-        self._taken.add(made)
+        taken.add(made)
         return made
 
 
@@ -352,13 +352,17 @@ class StreamDecoder:
         self._events.comments.clear()
         out: list[Event] = []
         for payload in payloads:
+            if self._reader.over:
+                break
             out += self._payload(payload)
         return out
 
     def end(self) -> list[Event]:
         out: list[Event] = []
+        if self._reader.over:
+            return []
         left = self._events.rest() if self._array is None else None
-        if left and not self._reader.over:
+        if left:
             try:
                 value = _any(left)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -60,7 +60,7 @@ def encode_line(value: Any) -> bytes:
 
 
 class _Part:
-    """What is open: its kind, and of a call what has come of it."""
+    """What is open: its kind, its own fields until they are written, and of a call what has come of it."""
 
     __slots__ = ("arguments", "extra", "id", "kind", "name", "signature", "tool_kind")
 
@@ -69,7 +69,8 @@ class _Part:
         self.id, self.name, self.tool_kind = e.id, e.name, e.tool_kind
         self.arguments: list[str] = []
         self.signature: str | None = None
-        self.extra: Extra | None = e.extra
+        own = (e.extra or {}).get(PART)
+        self.extra: Extra | None = {PART: own} if own else None
 
 
 class _Choice:
@@ -103,7 +104,8 @@ class StreamEncoder:
         for e in events:
             if type(e) is PartDelta:
                 part = self._parts.get((e.choice, e.part))
-                if part is not None and part.kind == "text" and e.text and not (e.extra or e.logprobs or e.signature):
+                plain = part is not None and part.kind == "text" and part.extra is None
+                if plain and e.text and not (e.extra or e.logprobs or e.signature):
                     before, after = self._texts.get(e.choice) or self._frame(e.choice)
                     out.append(before + encode_line(e.text) + after)
                 else:
@@ -210,7 +212,8 @@ class StreamEncoder:
             chunk["thought"] = True
         else:
             sign(chunk, e.signature)
-        chunk |= (e.extra or {}).get(PART) or {}
+        chunk |= (merge_extra(part.extra, e.extra) or {}).get(PART) or {}
+        part.extra = None
         if e.text or e.logprobs is not None or len(chunk) > (2 if part.kind == "thinking" else 1):
             self._chunk(e.choice, chunk, out, e.logprobs)
 
@@ -218,6 +221,8 @@ class StreamEncoder:
         self._keep(e.choice, e.extra)
         part = self._parts.get((e.choice, e.part))
         if part is None or part.kind != "tool_call":
+            if e.extra and PART in e.extra:
+                self._delta(PartDelta(e.choice, e.part, extra=e.extra), part, out)
             return
         text = "".join(part.arguments)
         arguments = call_arguments(text, part.tool_kind)
