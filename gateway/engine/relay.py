@@ -62,7 +62,7 @@ class Relay:
         """The last words of a stream, to a client that may have stopped reading."""
         now = asyncio.get_running_loop().time()
         end = now + job.context.snapshot.timeouts.send_stall
-        watch = Watch(self._sweep, end, end, "send")
+        watch = Watch(self._sweep, end, float("inf"), "send")  # its end is the client's fault, not the answer's
         try:
             with watch:
                 await job.outlet.write(data)
