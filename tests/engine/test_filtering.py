@@ -1,0 +1,117 @@
+"""Which filters an answer goes through: what the family writes as text is read, seen or left alone as the operator
+says, and what the client did not ask for is hidden behind that."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway.backends import Backend, load
+from gateway.canonical.content import Message, Part, Text, Thinking, ToolCall, ToolResult
+from gateway.canonical.events import Answer, Choice, Event, Folder, unfold
+from gateway.canonical.facts import Facts
+from gateway.canonical.requests import Chat, Embedding, ThinkingConfig, Tool
+from gateway.engine.filtering import EMPTY, Chain, Repair, begins_in_thought, chain_for, new_id
+from gateway.filters import complete
+
+QWEN = Facts(family="qwen")
+RAW = '<think>hmm</think>Hi<tool_call>\n{"name": "look", "arguments": {"at": 1}}\n</tool_call>'
+LOOK = Tool("look", parameters={"type": "object"})
+
+
+@pytest.fixture
+def backend() -> Backend:
+    return load("openai")
+
+
+def ask(**fields: Any) -> Chat:
+    return Chat("m", [Message("user", [Text("hello")])], **fields)
+
+
+def through(chain: Chain, text: str = RAW) -> Choice:
+    """What becomes of an answer that its server sent as nothing but text."""
+    folder = Folder()
+    folder.feed(complete(chain.filters, unfold(Answer(choices=[Choice([Text(text)], "stop")]))))
+    return folder.answer.choices[0]
+
+
+def shown(part: Part) -> Any:
+    if isinstance(part, ToolCall):
+        return part.name, part.arguments.replace(" ", "")
+    assert isinstance(part, Text | Thinking)
+    return type(part).__name__, part.text.strip()
+
+
+CALL = ("look", '{"at":1}')
+
+
+@pytest.mark.parametrize(
+    ("repair", "include", "parts", "finish"),
+    [
+        ("fix", False, [("Text", "Hi"), CALL], "tool_calls"),
+        ("fix", True, [("Thinking", "hmm"), ("Text", "Hi"), CALL], "tool_calls"),
+        ("observe", False, [("Text", RAW)], "stop"),
+        ("off", False, [("Text", RAW)], "stop"),
+    ],
+)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_what_the_family_writes_as_text(
+    repair: Repair, include: bool, parts: list[Any], finish: str, streamed: bool, backend: Backend
+):
+    request = ask(tools=[LOOK], thinking=ThinkingConfig(include=include))
+    got = through(chain_for(request, backend, QWEN, repair, streamed=streamed))
+    assert [shown(p) for p in got.parts if shown(p) != ("Text", "")] == parts
+    assert got.finish == finish
+
+
+@pytest.mark.parametrize(("repair", "said"), [("fix", True), ("observe", True), ("off", False)])
+def test_what_was_wrong_is_said_once_also_where_it_is_only_seen(repair: Repair, said: bool, backend: Backend):
+    chain = chain_for(ask(), backend, QWEN, repair, streamed=True)
+    through(chain, "<think>no end")
+    assert chain.repairs == (["unclosed_thought"] if said else [])
+
+
+@pytest.mark.parametrize("family", ["gemma4", "qwen", "llama", "mistral", None])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_plain_words_go_through_as_they_are(family: Any, streamed: bool, backend: Backend):
+    chain = chain_for(ask(tools=[LOOK]), backend, Facts(family=family), "fix", streamed=streamed)
+    assert [shown(p) for p in through(chain, "Hello there.").parts] == [("Text", "Hello there.")]
+    assert chain.repairs == [] and chain.runaway == []
+
+
+def test_an_operation_without_an_answer_in_parts_has_none(backend: Backend):
+    assert chain_for(Embedding("m", ["text"]), backend, QWEN, "fix", streamed=False) is EMPTY
+
+
+def test_who_remembers_thoughts_sees_them_before_they_are_hidden(backend: Backend):
+    class Remembers:
+        seen: list[Event] = []
+
+        def feed(self, events: list[Event]) -> list[Event]:
+            self.seen += events
+            return events
+
+        def end(self) -> list[Event]:
+            return []
+
+    remember = Remembers()
+    request = ask(tools=[LOOK], thinking=ThinkingConfig(include=False))
+    chain = chain_for(request, backend, QWEN, "fix", streamed=False, remember=remember)
+    assert not any(isinstance(p, Thinking) for p in through(chain).parts)
+    assert any(getattr(e, "text", "") == "hmm" for e in remember.seen)
+
+
+def test_a_prompt_that_ends_inside_of_a_thought():
+    turn = [Message("user", [Text("hello")]), Message("assistant", [ToolCall("c", "look", "{}")])]
+    told = Message("tool", [ToolResult("c", "look", [Text("1")])])
+    thinks = ThinkingConfig(enabled=True)
+    assert begins_in_thought(Chat("m", [*turn, told], thinking=thinks))
+    assert not begins_in_thought(Chat("m", [*turn, told]))
+    assert not begins_in_thought(Chat("m", turn, thinking=thinks))
+    assert not begins_in_thought(Chat("m", [], thinking=thinks))
+
+
+def test_ids_are_all_different():
+    ids = {new_id() for _ in range(1000)}
+    assert len(ids) == 1000 and all(i.startswith("call_") for i in ids)
