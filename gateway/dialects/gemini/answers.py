@@ -15,9 +15,9 @@ import msgspec
 
 from gateway.canonical.content import Opaque, Refusal, Text, Thinking, ToolCall
 from gateway.canonical.events import Answer, Choice, Finish, Usage
+from gateway.dialects.fields import Json
 from gateway.dialects.gemini.fields import DIALECT
 from gateway.dialects.gemini.parts import sign
-from gateway.dialects.openai.fields import Json
 
 TOP: Final = DIALECT
 CHOICE: Final = "gemini.choice"
@@ -246,8 +246,7 @@ def render_part(part: Any) -> Json | None:
         out = {part.type: part.raw}
     else:
         raise ValueError(f"an answer has no {type(part).__name__} part")
-    if not isinstance(part, Thinking):
-        sign(out, part.signature)
+    sign(out, part.signature)
     out |= (part.extra or {}).get(PART) or {}
     return None if out in ({"text": ""}, {"text": "", "thought": True}) else out
 

@@ -14,10 +14,10 @@ from typing import Any, Final
 import msgspec
 
 from gateway.canonical.content import Audio, Document, Image, Part, Refusal, Text, ToolCall, ToolResult, Video
+from gateway.dialects.fields import Json, fields, missing, shown, text
 from gateway.dialects.gemini.fields import Shape, form_of, json_text, kept_of, layer, objects, plain, under
 from gateway.dialects.gemini.parts import parse_content_part, read_part, render_part, sign, text_signature
 from gateway.dialects.gemini.receiver import Receiver
-from gateway.dialects.openai.fields import Json, fields, missing, shown, text
 from gateway.errors import BadRequest, PartRefused
 
 _CALL: Final = Shape("id name args")

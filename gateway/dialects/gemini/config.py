@@ -10,11 +10,7 @@ from typing import Any, Final, cast
 
 from gateway.canonical.requests import Chat, Effort, OutputFormat, Sampling, ThinkingConfig
 from gateway.dialects import Limits
-from gateway.dialects.gemini.fields import Shape, plain, strings, under, whole
-from gateway.dialects.gemini.openapi import tidy, to_openapi
-from gateway.dialects.gemini.receiver import Receiver, nearest_level
-from gateway.dialects.gemini.schema import to_json_schema
-from gateway.dialects.openai.fields import (
+from gateway.dialects.fields import (
     INT32,
     INT64,
     Json,
@@ -26,6 +22,10 @@ from gateway.dialects.openai.fields import (
     text,
     wrong_type,
 )
+from gateway.dialects.gemini.fields import Shape, plain, strings, under, whole
+from gateway.dialects.gemini.openapi import tidy, to_openapi
+from gateway.dialects.gemini.receiver import Receiver, nearest_level
+from gateway.dialects.gemini.schema import to_json_schema
 from gateway.errors import BadRequest, UnsupportedParameter
 
 PATH: Final = "generationConfig"

@@ -12,11 +12,11 @@ from typing import Final
 
 from gateway.canonical.content import Image, Message, Part, Text, ToolCall, ToolResult
 from gateway.dialects import Limits
+from gateway.dialects.fields import Json
 from gateway.dialects.gemini.calls import Response, parse_call, parse_response, render_call, render_result
 from gateway.dialects.gemini.fields import Shape, objects, under
 from gateway.dialects.gemini.parts import parse_content_part, read_part, render_part
 from gateway.dialects.gemini.receiver import Receiver
-from gateway.dialects.openai.fields import Json
 from gateway.errors import BadRequest, PartRefused
 
 _CONTENT: Final = Shape("role parts")

@@ -26,6 +26,7 @@ from gateway.canonical.events import (
     fold,
     join_logprobs,
 )
+from gateway.dialects.fields import Json
 from gateway.dialects.gemini.answers import CHOICE, PART, TOP, parse_logprobs, parse_usage, read_finish
 from gateway.dialects.gemini.calls import bare_name
 from gateway.dialects.gemini.errors import error_of, read_fault
@@ -33,7 +34,6 @@ from gateway.dialects.gemini.fields import DIALECT, is_base64, json_text
 from gateway.dialects.gemini.json_array import ArraySplitter
 from gateway.dialects.gemini.partial import PartialCall
 from gateway.dialects.gemini.parts import DATA
-from gateway.dialects.openai.fields import Json
 from gateway.errors import BadResponse, ProtocolFault, Truncated
 from gateway.sse import MAX_EVENT, EventTooLarge, Splitter
 

@@ -14,11 +14,11 @@ from typing import Any, Final, Literal
 from gateway.canonical.content import Text
 from gateway.canonical.requests import Embedding
 from gateway.dialects import LIMITS, Limits
+from gateway.dialects.fields import INT32, Json, field_name, fields, missing, shown, text
 from gateway.dialects.gemini.errors import error_of, read_fault
 from gateway.dialects.gemini.fields import DIALECT, Shape, objects, plain, under, whole
 from gateway.dialects.gemini.parts import parse_content_part, read_part
 from gateway.dialects.gemini.requests import model_id
-from gateway.dialects.openai.fields import INT32, Json, field_name, fields, missing, shown, text
 from gateway.dialects.options import parse_options
 from gateway.errors import BadRequest, BadResponse
 

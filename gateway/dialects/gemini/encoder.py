@@ -28,6 +28,7 @@ from gateway.canonical.events import (
     join_logprobs,
     merge_extra,
 )
+from gateway.dialects.fields import Json
 from gateway.dialects.gemini.answers import (
     CHOICE,
     MALFORMED,
@@ -42,7 +43,6 @@ from gateway.dialects.gemini.answers import (
 from gateway.dialects.gemini.errors import render_error, render_fault
 from gateway.dialects.gemini.fields import DIALECT
 from gateway.dialects.gemini.parts import sign
-from gateway.dialects.openai.fields import Json
 from gateway.errors import GatewayError
 
 _encode = msgspec.json.Encoder().encode
@@ -207,11 +207,8 @@ class StreamEncoder:
                 choice = self._choice(e.choice)
                 choice.logprobs = join_logprobs(choice.logprobs, e.logprobs)
             return
-        chunk: Json = {"text": e.text}
-        if part.kind == "thinking":
-            chunk["thought"] = True
-        else:
-            sign(chunk, e.signature)
+        part.signature = e.signature or part.signature  # goes out with the end of what it is about
+        chunk: Json = {"text": e.text, "thought": True} if part.kind == "thinking" else {"text": e.text}
         chunk |= (merge_extra(part.extra, e.extra) or {}).get(PART) or {}
         part.extra = None
         if e.text or e.logprobs is not None or len(chunk) > (2 if part.kind == "thinking" else 1):
@@ -223,6 +220,10 @@ class StreamEncoder:
         if part is None or part.kind != "tool_call":
             if e.extra and PART in e.extra:
                 self._delta(PartDelta(e.choice, e.part, extra=e.extra), part, out)
+            if part is not None and part.signature is not None and part.kind in ("text", "thinking"):
+                last: Json = {"text": "", "thought": True} if part.kind == "thinking" else {"text": ""}
+                sign(last, part.signature)
+                self._chunk(e.choice, last, out)
             return
         text = "".join(part.arguments)
         arguments = call_arguments(text, part.tool_kind)

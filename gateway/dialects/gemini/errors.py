@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from gateway import errors
 from gateway.canonical.events import Fault
+from gateway.dialects.fields import Json
 from gateway.dialects.gemini.fields import DIALECT
 from gateway.dialects.openai.errors import MAX_MESSAGE
-from gateway.dialects.openai.fields import Json
 from gateway.errors import GatewayError
 
 _STATUS: Final = {

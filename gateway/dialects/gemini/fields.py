@@ -12,7 +12,7 @@ import re
 from typing import Any, Final
 
 from gateway.canonical.content import Extra, Segments
-from gateway.dialects.openai.fields import Json, fields, integer, number, shown, text, wrong_type
+from gateway.dialects.fields import Json, fields, integer, number, shown, text, wrong_type
 from gateway.errors import BadRequest, InvalidJson
 
 DIALECT: Final = "gemini"

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+from gateway.dialects.fields import Json
 from gateway.dialects.gemini.schema import DEEPEST
-from gateway.dialects.openai.fields import Json
 
 _KEPT: Final = (
     "title",

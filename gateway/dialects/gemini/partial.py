@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from gateway.dialects.openai.fields import Json
+from gateway.dialects.fields import Json
 
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d{1,4})\]|\[(?:'([^']*)'|\"([^\"]*)\")\]")
 _VALUES: Final = ("stringValue", "numberValue", "boolValue", "nullValue")

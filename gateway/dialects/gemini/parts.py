@@ -31,6 +31,7 @@ from gateway.canonical.content import (
     Video,
 )
 from gateway.dialects.data_url import parse_base64
+from gateway.dialects.fields import Json, boolean, fields, long_text, missing, number, text, text_or_none
 from gateway.dialects.gemini.fields import (
     DIALECT,
     FORM,
@@ -46,7 +47,6 @@ from gateway.dialects.gemini.fields import (
 )
 from gateway.dialects.gemini.files import file_id, mime_of_name, uri_of
 from gateway.dialects.gemini.receiver import Receiver
-from gateway.dialects.openai.fields import Json, boolean, fields, long_text, missing, number, text, text_or_none
 from gateway.errors import BadRequest, PartRefused
 
 DATA: Final = (

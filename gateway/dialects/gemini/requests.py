@@ -13,6 +13,7 @@ from typing import Any, Final
 from gateway.canonical.content import Image, Message, Part, Text, ToolResult
 from gateway.canonical.requests import Bound, Chat, CountTokens
 from gateway.dialects import LIMITS, Limits
+from gateway.dialects.fields import Json, field_name, fields, model_name
 from gateway.dialects.gemini.config import EXTRA as CONFIG_EXTRA
 from gateway.dialects.gemini.config import PATH as CONFIG
 from gateway.dialects.gemini.config import parse_config, render_config
@@ -21,7 +22,6 @@ from gateway.dialects.gemini.fields import DIALECT, FORM, Shape, objects, plain,
 from gateway.dialects.gemini.parts import parse_content_part, read_part
 from gateway.dialects.gemini.receiver import WHOLE, Receiver
 from gateway.dialects.gemini.tools import allowed, parse_choice, parse_tools, render_choice, render_tools
-from gateway.dialects.openai.fields import Json, field_name, fields, model_name
 from gateway.dialects.options import parse_options
 from gateway.errors import BadRequest, InvalidJson
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from gateway.dialects.fields import INT64, Json, fields, wrong_type
 from gateway.dialects.gemini.fields import plain, snake, under, whole
-from gateway.dialects.openai.fields import INT64, Json, fields, wrong_type
 from gateway.errors import BadRequest
 
 DEEPEST: Final = 64

@@ -6,12 +6,12 @@ from typing import Any, Final, Literal, cast
 
 from gateway.canonical.requests import Bound, Tool, ToolChoice
 from gateway.dialects import Limits
+from gateway.dialects.fields import Json, field_name, fields, one_of, shown, text_or_none
 from gateway.dialects.gemini.calls import function_name
 from gateway.dialects.gemini.fields import DIALECT, Shape, layer, objects, plain, strings, under
 from gateway.dialects.gemini.openapi import is_empty, tidy, to_openapi
 from gateway.dialects.gemini.receiver import Receiver
 from gateway.dialects.gemini.schema import to_json_schema
-from gateway.dialects.openai.fields import Json, field_name, fields, one_of, shown, text_or_none
 from gateway.errors import BadRequest, UnsupportedParameter
 
 HOSTED: Final = (

@@ -287,7 +287,7 @@ def choices(draw: Any) -> Choice:
 
 answer_parts = (
     st.builds(Text, words, extra=st.none() | st.just({"gemini.part": {"partMetadata": {"a": 1}}}))
-    | st.builds(Thinking, words)
+    | st.builds(Thinking, words, signature=signatures)
     | st.builds(Text, words, signature=st.just("c2ln"))
     | st.builds(lambda name, args, s: ToolCall("c", name, call_text(args), signature=s), names, objects, signatures)
     | st.builds(
