@@ -12,7 +12,7 @@ import msgspec
 from gateway.canonical.content import Opaque, Part, Refusal, Text, Thinking, ToolCall
 from gateway.canonical.events import Answer, Choice, Finish, Usage
 from gateway.dialects.anthropic.blocks import DIALECT, UNSIGNED
-from gateway.dialects.openai.fields import Json
+from gateway.dialects.fields import Json
 from gateway.errors import BadResponse
 
 STOP_REASON: Final[dict[Finish, str]] = {

@@ -28,7 +28,7 @@ from gateway.canonical.content import (
 )
 from gateway.dialects import Limits
 from gateway.dialects.data_url import parse_base64, parse_data_url, parse_media
-from gateway.dialects.openai.fields import (
+from gateway.dialects.fields import (
     Json,
     boolean_or_none,
     field_name,

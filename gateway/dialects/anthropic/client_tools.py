@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from gateway.canonical.requests import Tool
-from gateway.dialects.openai.fields import Json
+from gateway.dialects.fields import Json
 
 _TEXT: Final[Json] = {"type": "string"}
 _LINES: Final[Json] = {

@@ -27,7 +27,7 @@ from gateway.canonical.events import (
 from gateway.dialects.anthropic.answers import BROKEN_OFF, foreign, message_id, render_usage, stop_reason
 from gateway.dialects.anthropic.blocks import DIALECT, UNSIGNED
 from gateway.dialects.anthropic.errors import render_error, render_fault
-from gateway.dialects.openai.fields import Json
+from gateway.dialects.fields import Json
 from gateway.errors import BadResponse, GatewayError, Truncated
 
 _encode = msgspec.json.Encoder().encode

@@ -12,7 +12,7 @@ from gateway.canonical.requests import Chat, Effort, OutputFormat, Sampling, Thi
 from gateway.dialects import LIMITS, Limits
 from gateway.dialects.anthropic.blocks import Reading, parse_content
 from gateway.dialects.anthropic.tools import parse_choice, parse_tools
-from gateway.dialects.openai.fields import (
+from gateway.dialects.fields import (
     INT32,
     Fate,
     Json,

@@ -11,7 +11,7 @@ from typing import Final
 from gateway.canonical.requests import Tool, ToolChoice
 from gateway.dialects.anthropic.blocks import Reading
 from gateway.dialects.anthropic.client_tools import client_tool
-from gateway.dialects.openai.fields import (
+from gateway.dialects.fields import (
     Json,
     boolean_or_none,
     field_name,

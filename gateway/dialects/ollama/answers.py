@@ -12,12 +12,12 @@ import msgspec
 
 from gateway.canonical.content import Opaque, Part, Refusal, Text, Thinking, ToolCall
 from gateway.canonical.events import Answer, Choice, Finish, Usage
+from gateway.dialects.fields import Json
 from gateway.dialects.ollama.errors import read_error
 from gateway.dialects.ollama.messages import render_call
 from gateway.dialects.ollama.options import DIALECT
 from gateway.dialects.ollama.requests import Remembered
 from gateway.dialects.openai.errors import error_of
-from gateway.dialects.openai.fields import Json
 from gateway.errors import BadResponse
 
 BROKEN_OFF: Final = "the model server broke the answer off"

@@ -6,8 +6,8 @@ Source: https://docs.ollama.com/api/errors
 from __future__ import annotations
 
 from gateway.canonical.events import Fault
+from gateway.dialects.fields import Json
 from gateway.dialects.openai.errors import read_error as read_error  # the same shapes, and the same words in them
-from gateway.dialects.openai.fields import Json
 from gateway.errors import GatewayError, by_code
 
 

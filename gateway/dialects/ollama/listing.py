@@ -10,8 +10,8 @@ from hashlib import sha256
 from typing import Final
 
 from gateway.canonical.facts import Facts
+from gateway.dialects.fields import Json, text
 from gateway.dialects.ollama.answers import timestamp
-from gateway.dialects.openai.fields import Json, text
 from gateway.errors import BadRequest
 
 API_VERSION: Final = "0.12.6"

@@ -33,7 +33,7 @@ from gateway.canonical.content import (
 )
 from gateway.dialects import Limits
 from gateway.dialects.data_url import parse_base64, parse_data_url
-from gateway.dialects.openai.fields import (
+from gateway.dialects.fields import (
     Json,
     field_name,
     fields,

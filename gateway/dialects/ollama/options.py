@@ -10,7 +10,7 @@ from typing import Final
 
 from gateway.canonical.requests import Sampling
 from gateway.dialects import Limits
-from gateway.dialects.openai.fields import INT32, INT64, Json, field_name, fields_or_none, integer, items, number, text
+from gateway.dialects.fields import INT32, INT64, Json, field_name, fields_or_none, integer, items, number, text
 from gateway.errors import BadRequest
 
 DIALECT: Final = "ollama"

@@ -12,9 +12,7 @@ from typing import Final, Literal, cast
 from gateway.canonical.content import Message, Part, Text
 from gateway.canonical.requests import Chat, Completion, Effort, Embedding, OutputFormat, Sampling, ThinkingConfig
 from gateway.dialects import LIMITS, Limits
-from gateway.dialects.ollama.messages import parse_images, parse_messages, render_messages
-from gateway.dialects.ollama.options import DIALECT, OWN, parse_options, render_options
-from gateway.dialects.openai.fields import (
+from gateway.dialects.fields import (
     INT32,
     Fate,
     Json,
@@ -29,6 +27,8 @@ from gateway.dialects.openai.fields import (
     text_or_none,
     wrong_type,
 )
+from gateway.dialects.ollama.messages import parse_images, parse_messages, render_messages
+from gateway.dialects.ollama.options import DIALECT, OWN, parse_options, render_options
 from gateway.dialects.openai.tools import parse_tools, render_tools
 from gateway.dialects.options import parse_options as parse_gateway_options
 from gateway.errors import BadRequest, ModelNotFound

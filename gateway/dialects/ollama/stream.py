@@ -23,6 +23,7 @@ from gateway.canonical.events import (
     Start,
     Usage,
 )
+from gateway.dialects.fields import Json
 from gateway.dialects.ollama.answers import (
     BROKEN_OFF,
     done_reason,
@@ -42,7 +43,6 @@ from gateway.dialects.ollama.errors import read_error, render_error, render_faul
 from gateway.dialects.ollama.messages import render_call
 from gateway.dialects.ollama.options import DIALECT
 from gateway.dialects.ollama.requests import Remembered
-from gateway.dialects.openai.fields import Json
 from gateway.errors import BadResponse, GatewayError, ProtocolFault, Truncated
 
 MAX_LINE: Final = 1 << 20

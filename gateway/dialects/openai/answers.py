@@ -16,8 +16,8 @@ import msgspec
 
 from gateway.canonical.content import Extra, Opaque, Part, Refusal, Text, Thinking, ToolCall
 from gateway.canonical.events import Answer, Choice, Finish, Usage
+from gateway.dialects.fields import Json, rest
 from gateway.dialects.openai.errors import error_of, read_error
-from gateway.dialects.openai.fields import Json, rest
 from gateway.dialects.openai.messages import ReasoningField
 from gateway.dialects.openai.signatures import FIELD, put_signature, take_signature
 from gateway.errors import BadResponse

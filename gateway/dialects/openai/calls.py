@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from gateway.dialects.openai.fields import Json
+from gateway.dialects.fields import Json
 
 
 class OpenCall:

@@ -11,7 +11,7 @@ from typing import Final, cast
 
 from gateway.canonical.requests import Chat, Effort, OutputFormat, Sampling, ThinkingConfig
 from gateway.dialects import LIMITS, Limits
-from gateway.dialects.openai.fields import (
+from gateway.dialects.fields import (
     INT32,
     INT64,
     Fate,

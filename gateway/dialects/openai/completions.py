@@ -13,22 +13,7 @@ from gateway.canonical.content import Text
 from gateway.canonical.events import Answer, Choice
 from gateway.canonical.requests import Completion
 from gateway.dialects import LIMITS, Limits
-from gateway.dialects.openai.answers import (
-    CHOICE,
-    TOP,
-    in_order,
-    layer,
-    parse_created,
-    parse_finish,
-    parse_usage,
-    put_back,
-    render_usage,
-)
-from gateway.dialects.openai.chat import FATES as CHAT_FATES
-from gateway.dialects.openai.chat import include_usage, parse_sampling, render_sampling
-from gateway.dialects.openai.encoder import ChatEncoder
-from gateway.dialects.openai.errors import error_of, read_error
-from gateway.dialects.openai.fields import (
+from gateway.dialects.fields import (
     INT32,
     Fate,
     Json,
@@ -44,6 +29,21 @@ from gateway.dialects.openai.fields import (
     text_or_none,
     wrong_type,
 )
+from gateway.dialects.openai.answers import (
+    CHOICE,
+    TOP,
+    in_order,
+    layer,
+    parse_created,
+    parse_finish,
+    parse_usage,
+    put_back,
+    render_usage,
+)
+from gateway.dialects.openai.chat import FATES as CHAT_FATES
+from gateway.dialects.openai.chat import include_usage, parse_sampling, render_sampling
+from gateway.dialects.openai.encoder import ChatEncoder
+from gateway.dialects.openai.errors import error_of, read_error
 from gateway.dialects.openai.stream import ChatDecoder
 from gateway.dialects.options import parse_options
 from gateway.errors import BadRequest, BadResponse

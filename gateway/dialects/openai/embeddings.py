@@ -10,10 +10,10 @@ from typing import Any, Final, Literal, cast
 
 from gateway.canonical.requests import Embedding
 from gateway.dialects import LIMITS, Limits
+from gateway.dialects.fields import INT32, Fate, Json, integer_or_none, model_name, one_of, sort_out
 from gateway.dialects.openai.answers import TOP, layer
 from gateway.dialects.openai.completions import token_lists
 from gateway.dialects.openai.errors import error_of, read_error
-from gateway.dialects.openai.fields import INT32, Fate, Json, integer_or_none, model_name, one_of, sort_out
 from gateway.dialects.options import parse_options
 from gateway.errors import BadRequest, BadResponse
 

@@ -24,6 +24,7 @@ from gateway.canonical.events import (
     Start,
     Usage,
 )
+from gateway.dialects.fields import Json
 from gateway.dialects.openai.answers import (
     CHOICE,
     MESSAGE,
@@ -35,7 +36,6 @@ from gateway.dialects.openai.answers import (
     render_usage,
 )
 from gateway.dialects.openai.errors import render_error, render_fault
-from gateway.dialects.openai.fields import Json
 from gateway.dialects.openai.messages import ReasoningField
 from gateway.dialects.openai.signatures import put_signature
 from gateway.errors import GatewayError

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from gateway.canonical.events import Fault
-from gateway.dialects.openai.fields import Json
+from gateway.dialects.fields import Json
 from gateway.errors import (
     ContextTooLong,
     GatewayError,

@@ -13,7 +13,7 @@ import msgspec
 
 from gateway.canonical.content import Extra, Image, Message, Part, Refusal, Role, Text, Thinking, ToolCall, ToolResult
 from gateway.dialects import Limits
-from gateway.dialects.openai.fields import (
+from gateway.dialects.fields import (
     Json,
     boolean_or_none,
     fields,

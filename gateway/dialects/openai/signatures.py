@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from gateway.dialects.openai.fields import Json
+from gateway.dialects.fields import Json
 
 FIELD: Final = "extra_content"
 _MAKER: Final = "google"

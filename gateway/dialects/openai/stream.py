@@ -25,6 +25,7 @@ from gateway.canonical.events import (
     Start,
     merge_extra,
 )
+from gateway.dialects.fields import Json, rest
 from gateway.dialects.openai.answers import (
     CHOICE,
     FINISH,
@@ -43,7 +44,6 @@ from gateway.dialects.openai.calls import OpenCall, OpenCalls
 from gateway.dialects.openai.chunks import UsualChunk, usual_chunk
 from gateway.dialects.openai.encoder import ChatEncoder
 from gateway.dialects.openai.errors import read_error
-from gateway.dialects.openai.fields import Json, rest
 from gateway.dialects.openai.signatures import FIELD, take_signature
 from gateway.errors import ProtocolFault, Truncated
 from gateway.sse import EventTooLarge, Splitter

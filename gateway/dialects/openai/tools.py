@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, cast
 
 from gateway.canonical.requests import Tool, ToolChoice
 from gateway.dialects import Limits
-from gateway.dialects.openai.fields import (
+from gateway.dialects.fields import (
     Json,
     boolean_or_none,
     fields,

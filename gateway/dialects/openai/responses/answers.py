@@ -9,7 +9,7 @@ from typing import Any
 
 from gateway.canonical.content import Opaque, Part, Refusal, Text, Thinking, ToolCall
 from gateway.canonical.events import Answer, Choice, Fault, Finish, Usage
-from gateway.dialects.openai.fields import Json
+from gateway.dialects.fields import Json
 from gateway.dialects.openai.responses.items import OPAQUE
 from gateway.dialects.openai.responses.remembered import UNSIGNED, Remembered
 from gateway.errors import BadResponse, GatewayError

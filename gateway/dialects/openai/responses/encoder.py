@@ -25,8 +25,8 @@ from gateway.canonical.events import (
     Start,
     Usage,
 )
+from gateway.dialects.fields import Json
 from gateway.dialects.openai.errors import render_error, render_fault
-from gateway.dialects.openai.fields import Json
 from gateway.dialects.openai.responses.answers import (
     BROKEN_OFF,
     error_object,

@@ -13,7 +13,7 @@ import msgspec
 
 from gateway.canonical.content import Message, Opaque, Part, Role, Text, Thinking, ToolCall, ToolResult, whole_text
 from gateway.dialects import Limits
-from gateway.dialects.openai.fields import (
+from gateway.dialects.fields import (
     Json,
     field_name,
     fields,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.canonical.requests import Chat
-from gateway.dialects.openai.fields import Json
+from gateway.dialects.fields import Json
 
 UNSIGNED: Final = "gateway-unsigned"
 """The `encrypted_content` of a thought that stands in the clear beside it: clients that keep no state throw away a

@@ -13,8 +13,7 @@ import msgspec
 from gateway.canonical.content import Message, Text, whole_text
 from gateway.canonical.requests import Chat, Effort, OutputFormat, ThinkingConfig
 from gateway.dialects import LIMITS, Limits
-from gateway.dialects.openai.chat import EFFORTS, include_usage, parse_sampling
-from gateway.dialects.openai.fields import (
+from gateway.dialects.fields import (
     INT32,
     Fate,
     Json,
@@ -31,6 +30,7 @@ from gateway.dialects.openai.fields import (
     text,
     text_or_none,
 )
+from gateway.dialects.openai.chat import EFFORTS, include_usage, parse_sampling
 from gateway.dialects.openai.responses.items import as_items, parse_items
 from gateway.dialects.openai.responses.remembered import Remembered
 from gateway.dialects.openai.responses.tools import parse_choice, parse_tools

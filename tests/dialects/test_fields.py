@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.canonical.content import Segments
-from gateway.dialects.openai import fields as f
+from gateway.dialects import fields as f
 from gateway.errors import BadRequest, GatewayError, MissingParameter
 
 anything = st.recursive(
