@@ -111,7 +111,8 @@ class ChatDecoder:
         if self._frame is not None and payloads and (done := self._framed(payloads, out)):
             payloads = payloads[done:]
         for payload in payloads:
-            if self._unusual < _PATIENCE:
+            # a failed strict decode costs as much as three that succeed
+            if self._unusual < _PATIENCE and payload != b"[DONE]" and b'"choices":[]' not in payload:
                 try:
                     chunk = usual_chunk(payload)
                 except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
