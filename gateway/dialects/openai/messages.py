@@ -11,7 +11,19 @@ from typing import Final, Literal, cast
 
 import msgspec
 
-from gateway.canonical.content import Extra, Image, Message, Part, Refusal, Role, Text, Thinking, ToolCall, ToolResult
+from gateway.canonical.content import (
+    Extra,
+    Image,
+    Message,
+    Part,
+    Refusal,
+    Role,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    whole_text,
+)
 from gateway.dialects import Limits
 from gateway.dialects.fields import (
     Json,
@@ -171,7 +183,7 @@ def _call(value: object, path: str) -> ToolCall:
 def _arguments(value: object, path: str) -> str:
     """The arguments as JSON text. Some clients send the object itself."""
     if isinstance(value, dict):
-        return msgspec.json.encode(value).decode()
+        return msgspec.json.encode(value, enc_hook=whole_text).decode()
     if value is not None and not isinstance(value, str):
         raise wrong_type(f"{path}.arguments", "a string of JSON", value)
     return value or ""

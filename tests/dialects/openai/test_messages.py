@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.canonical.content import Image, Media, Message, Refusal, Text, Thinking, ToolCall, ToolResult
+from gateway.canonical.content import Image, Media, Message, Refusal, Segments, Text, Thinking, ToolCall, ToolResult
 from gateway.dialects import LIMITS, Limits
 from gateway.dialects.openai.messages import parse_messages, render_messages
 from gateway.errors import BadRequest
@@ -187,3 +187,15 @@ def test_images_are_counted_over_the_whole_request() -> None:
     with pytest.raises(BadRequest, match="at most 1 are allowed") as caught:
         parse_messages(messages, Limits(images=1))
     assert caught.value.param == "messages[2].content"
+
+
+def test_arguments_as_an_object_may_hold_a_long_text():
+    """It comes in pieces where it is base64: what a tool was given to write into a file."""
+    arguments = {"data": Segments([b"QUJD", b"REVG"])}
+    call = {"id": "c", "function": {"name": "f", "arguments": arguments}}
+    for message in (
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "assistant", "function_call": {"name": "f", "arguments": arguments}},
+    ):
+        [part] = one(message).parts
+        assert isinstance(part, ToolCall) and part.arguments == '{"data":"QUJDREVG"}'
