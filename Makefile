@@ -2,10 +2,10 @@
 PYTHON = .venv/bin/python
 SETUP = @sh scripts/setup
 
-.PHONY: help demo test check format bench lock clean
+.PHONY: help demo test test-keras check format bench lock clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
 
 demo: ## the gateway on 127.0.0.1:4000 with real llama.cpp servers (PORT=4001 for another port)
 	$(SETUP) demo
@@ -14,6 +14,10 @@ demo: ## the gateway on 127.0.0.1:4000 with real llama.cpp servers (PORT=4001 fo
 test: ## the test suite, partly on real servers (ARGS="-k text -x" and the like)
 	$(SETUP) dev
 	@$(PYTHON) -m pytest -rs -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-keras: ## the keras worker on a real keras-hub, in an environment of its own (1.2 GB); not part of `make test`
+	@sh scripts/keras
+	@OMP_NUM_THREADS=1 .cache/keras/bin/python -m pytest -rs tests/worker/keras $(ARGS)
 
 check: ## format, lint, types, layers
 	$(SETUP) dev
