@@ -55,7 +55,7 @@ def sound(part: Audio) -> Wave:
     import av
 
     held, size = [], 0
-    with _decoding(av, part.path, "sound"), av.open(io.BytesIO(octets(part))) as container:
+    with _decoding(av, part.path, "sound"), av.open(io.BytesIO(octets(part)), "r") as container:
         if not container.streams.audio:
             raise PartRefused("there is no sound in this", param=part.path)
         resampler = av.AudioResampler(format="fltp", rate=RATE)
@@ -84,7 +84,7 @@ def film(part: Video, left: Callable[[], bool] = lambda: False) -> list[Frame]:
         times = _times(av, data, part.path)
         wanted = set(spread(len(times), FRAMES))
         frames = []
-        with av.open(io.BytesIO(data)) as container:
+        with av.open(io.BytesIO(data), "r") as container:
             for number, frame in enumerate(container.decode(video=0)):
                 if left():
                     return []
@@ -145,7 +145,7 @@ def _picture(data: bytes, path: str, side: int) -> Pixels:
 
 def _times(av: Any, data: bytes, path: str) -> list[float]:
     """When each frame is shown, in that order; read without decoding any."""
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         if not container.streams.video:
             raise PartRefused("there is no video in this", param=path)
         times = sorted(float(p.pts * p.time_base) for p in container.demux(video=0) if p.pts is not None and p.size)

@@ -17,7 +17,8 @@ from gateway.worker.keras.pieces import Marks, Medium, Words, runs
 from gateway.worker.keras.tokens import Speller
 from tests.worker.keras import real, tiny
 
-pytestmark = real.NEEDS_KERAS
+real.need_keras()
+pytestmark = real.MARKS
 
 Make = Callable[..., Gemma]
 START, END = "<bos><|turn>user\n", "<turn|>\n<|turn>model\n"

@@ -20,7 +20,8 @@ from tests.faults.rawclient import RawClient, json_request
 from tests.faults.running import Running, running
 from tests.worker.keras import real
 
-pytestmark = real.NEEDS_KERAS
+real.need_keras()
+pytestmark = real.MARKS
 
 CHAT, COUNT = "/v1/chat/completions", "/v1/chat/completions/input_tokens"
 TOOL = {"type": "function", "function": {"name": "get_city", "parameters": {"type": "object", "properties": {}}}}
