@@ -97,7 +97,8 @@ def right_form(model: str, place: Place) -> str | None:
     called = replace(place, endpoint="ENDPOINT_ID").resource
     return (
         f"{model} is a model to deploy, not one to call: deploy it with Model Garden and set `endpoint:` of this "
-        f"backend to the endpoint's number (it is then called at {called}/chat/completions), or name the managed {MANAGED}"
+        f"backend to the endpoint's number (it is then called at {called}/chat/completions), or name the managed "
+        f"{MANAGED}"
     )
 
 
