@@ -150,11 +150,11 @@ class Gateway:
     def _rows(self) -> list[TargetRow]:
         return target_rows(self.fleet, time.monotonic())
 
-    def _changed(self, event: str, server: Server, words: str) -> None:
+    def _changed(self, event: str, server: Server, words: str, fact: str) -> None:
         level = self.log.events.info if event == "state" else self.log.events.warning
         level(event, backend=server.name, kind=server.kind, change=words)
         if event == "drift":
-            self.metrics.drift(server.name)
+            self.metrics.drift(server.name, fact)
 
 
 async def serve(

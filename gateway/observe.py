@@ -40,6 +40,8 @@ class TargetView(Protocol):
     in_flight: int
     queued: int
     ejected: bool
+    others: int
+    cache: float | None
 
 
 STATES = ("unprobed", "down", "loading", "cold", "ready", "mismatch")
@@ -58,20 +60,34 @@ class _Targets(Collector):
         flight = GaugeMetricFamily("gateway_in_flight", "Requests at a backend now.", labels=["backend"])
         queued = GaugeMetricFamily("gateway_queued", "Requests that wait for a backend now.", labels=["backend"])
         ejected = GaugeMetricFamily("gateway_ejected", "Targets of a backend that are ejected.", labels=["backend"])
+        others = GaugeMetricFamily(
+            "gateway_others", "Requests of others at a backend's busiest target, as it told last.", labels=["backend"]
+        )
+        cache = GaugeMetricFamily(
+            "gateway_cache_used", "Share of a backend's cache in use, as it told last.", labels=["backend"]
+        )
         counts: dict[str, dict[str, int]] = {}
+        most: dict[str, int] = {}
+        used: dict[str, float] = {}
         for t in self._view():
             row = counts.setdefault(t.backend, dict.fromkeys((*STATES, "in_flight", "queued", "ejected"), 0))
             row[t.state] += 1
             row["in_flight"] += t.in_flight
             row["queued"] += t.queued
             row["ejected"] += t.ejected
+            most[t.backend] = max(t.others, most.get(t.backend, 0))
+            if t.cache is not None:
+                used[t.backend] = max(t.cache, used.get(t.backend, 0.0))
         for backend, row in counts.items():
             for name in STATES:
                 state.add_metric([backend, name], row[name])
             flight.add_metric([backend], row["in_flight"])
             queued.add_metric([backend], row["queued"])
             ejected.add_metric([backend], row["ejected"])
-        yield from (state, flight, queued, ejected)
+            others.add_metric([backend], most[backend])
+        for backend, share in used.items():
+            cache.add_metric([backend], share)
+        yield from (state, flight, queued, ejected, others, cache)
 
 
 class Series:
@@ -176,7 +192,7 @@ class Metrics:
         self._rail = Counter("gateway_privacy_refusals", "Requests that privacy kept here.", registry=r)
         self._ejections = Counter("gateway_ejections", "Targets taken out after failures.", ["backend"], registry=r)
         self._drift = Counter(
-            "gateway_drift", "Facts of a target that changed between probes.", ["backend"], registry=r
+            "gateway_drift", "Facts of a target that changed between probes.", ["backend", "fact"], registry=r
         )
         self._reloads = Counter("gateway_config_reloads", "Reloads of the configuration.", ["result"], registry=r)
         self.config_ok = Gauge(
@@ -235,8 +251,8 @@ class Metrics:
     def ejection(self, backend: str) -> None:
         self._child(self._ejections, backend).inc()
 
-    def drift(self, backend: str) -> None:
-        self._child(self._drift, backend).inc()
+    def drift(self, backend: str, fact: str) -> None:
+        self._child(self._drift, backend, fact).inc()
 
     def reload(self, result: str) -> None:
         self._child(self._reloads, result).inc()

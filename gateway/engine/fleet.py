@@ -13,9 +13,10 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from gateway.backends import Backend, Discovery, Model, load
-from gateway.canonical.facts import Facts, State, Target, changes, layer
+from gateway.canonical.facts import Facts, State, Target, layer
 from gateway.canonical.requests import ThinkingConfig
 from gateway.engine.admission import Gate
+from gateway.engine.news import News, drift
 from gateway.engine.upstream import Address
 from gateway.errors import ModelGone, ModelNotFound
 from gateway.families import identify
@@ -43,6 +44,8 @@ class Deployment:
     model: Model = field(default_factory=lambda: Model(""))
     known_as: frozenset[str] = frozenset()
     """What its answers may call it. Empty where the server only repeats what it was asked for."""
+    seen: Facts | None = None
+    """What the newest probe of the model while it was ready, and its names, said of it."""
     asked: float = 0.0
     """When it was last asked although it was ejected."""
     rest_until: float = 0.0
@@ -105,13 +108,13 @@ class Server:
             elif c.state != "unprobed" or state != "down":
                 c.state, c.detail = state, detail
 
-    def learn(self, found: Discovery) -> list[tuple[str, str]]:
-        """A full probe's result. Returns what changed since the last one: ("drift" | "mismatch", in words)."""
+    def learn(self, found: Discovery) -> list[News]:
+        """A full probe's result. Returns what changed since the last one."""
         self.state, self.detail = found.state, found.detail
         if found.state not in ("ready", "cold"):
             self.live(found.state, found.detail)
             return []
-        news: list[tuple[str, str]] = []
+        news: list[News] = []
         listed = {m.id: m for m in found.models}
         for d in [d for d in self.deployments.values() if d.named]:
             model = _wanted_model(d, found.models)
@@ -207,28 +210,27 @@ class Server:
 
     def _facts(self, probed: Facts, *names: str) -> Facts:
         assumed = self.backend.assumed if self.backend else Facts()
-        family = identify(*[n for n in names if n]) if any(names) else Facts()
+        family = _family(*names)
         return layer(("operator", self.settings.facts), ("probed", probed), ("family", family), ("assumed", assumed))
 
-    def _adopt(self, d: Deployment, model: Model) -> list[tuple[str, str]]:
+    def _adopt(self, d: Deployment, model: Model) -> list[News]:
+        """A model that is not loaded tells less than one that is: only what was seen while it was is compared."""
         c = d.candidate
+        before = d.seen if d.model.id == model.id else None
         if c.target.model != model.id or c.target.kind != self.kind:
             c.target = Target(self.name, self.kind, model.id)
-        before = c.facts
         d.model, d.listed = model, True
         self._size(d)
         news = []
-        if c.state not in ("unprobed", "down", "loading"):
-            news = [
-                ("drift", f"{c.target.label}: {n} {old!r} -> {new!r}")
-                for n, (old, new) in changes(before, c.facts).items()
-            ]
+        if model.state == "ready":
+            d.seen = layer(("probed", model.facts), ("family", _family(model.id, model.root, *model.aliases)))
+            news = drift(c.target.label, before, d.seen) if before is not None else []
         c.state, c.detail = model.state, self.detail
         if self.backend is not None and self.backend.names_itself:
             d.known_as = frozenset(("", model.id, *model.aliases))
         return news
 
-    def _mismatch(self, d: Deployment, models: list[Model]) -> list[tuple[str, str]]:
+    def _mismatch(self, d: Deployment, models: list[Model]) -> list[News]:
         c = d.candidate
         before = c.state, c.detail
         serves = ", ".join(_shown(m.id) for m in models) or "nothing"
@@ -236,7 +238,11 @@ class Server:
         d.listed = False
         c.state = "mismatch"
         c.detail = f"it now serves {serves}, not {want}; change the configuration or the server, then reload"
-        return [("mismatch", c.detail)] if (c.state, c.detail) != before else []
+        return [News("mismatch", c.detail)] if (c.state, c.detail) != before else []
+
+
+def _family(*names: str) -> Facts:
+    return identify(*[n for n in names if n]) if any(names) else Facts()
 
 
 def _shown(model: str) -> str:

@@ -16,6 +16,8 @@ class TargetRow:
     in_flight: int
     queued: int
     ejected: bool
+    others: int
+    cache: float | None
 
 
 def target_rows(fleet: Fleet, now: float) -> list[TargetRow]:
@@ -24,5 +26,5 @@ def target_rows(fleet: Fleet, now: float) -> list[TargetRow]:
     for d in fleet.deployments():
         c = d.candidate
         in_flight, queued = (c.in_flight, c.queued) if d.gate.candidate is c else (0, 0)
-        rows.append(TargetRow(c.target.backend, c.state, in_flight, queued, c.ejected_until > now))
+        rows.append(TargetRow(c.target.backend, c.state, in_flight, queued, c.ejected_until > now, c.others, c.cache))
     return rows

@@ -9,6 +9,7 @@ import random
 import ssl
 from collections.abc import Callable, Generator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -16,15 +17,17 @@ import httpx2
 from gateway.backends import Call, Discovery, Reply, kinds, load
 from gateway.canonical.facts import State
 from gateway.engine.fleet import Fleet, Server
+from gateway.engine.load import measure
 
 MAX_REPLY = 8 << 20
 STEADY: tuple[State, ...] = ("ready", "cold")
 
 
 class Prober:
-    """`changed` is told (event, server, words) whenever something is not as it was."""
+    """`changed` is told (event, server, words, fact) whenever something is not as it was; `fact` = which one drifted,
+    "" if it is not about one."""
 
-    def __init__(self, fleet: Fleet, changed: Callable[[str, Server, str], None]) -> None:
+    def __init__(self, fleet: Fleet, changed: Callable[[str, Server, str, str], None]) -> None:
         self._fleet = fleet
         self._changed = changed
         self._clients: dict[bool, httpx2.AsyncClient] = {}
@@ -86,6 +89,9 @@ class Prober:
                     await self.look(server)
                 else:
                     await self._check(server)
+                if server.state in STEADY:
+                    with suppress(Exception):  # how busy it is can be unknown: no reason to think less of it
+                        await measure(server, partial(self._send, server))
             except Exception as e:  # noqa: BLE001  # whatever a server says, the watch on it goes on
                 self._unreadable(server, e)
             liveness = server.settings.timeouts.liveness
@@ -98,7 +104,7 @@ class Prober:
     def _unreadable(self, server: Server, error: Exception) -> None:
         """A probe failed in a way that nobody thought of: it counts as one that was not answered."""
         if server.failures == 0:
-            self._changed("probe failed", server, f"its reply could not be read ({type(error).__name__})")
+            self._changed("probe failed", server, f"its reply could not be read ({type(error).__name__})", "")
         server.next_facts = 0.0
         self._failed(server, "down", "what it says to a probe can't be read", certain=False)
 
@@ -125,7 +131,7 @@ class Prober:
         if state != before:
             server.live(state, detail)
             self._fleet.rename()
-            self._changed("state", server, f"{before} -> {state}")
+            self._changed("state", server, f"{before} -> {state}", "")
 
     async def look(self, server: Server) -> None:
         """The full probe: facts and identity."""
@@ -148,11 +154,10 @@ class Prober:
         server.next_facts = now + server.settings.timeouts.facts if usable and not server.again else 0.0
         self._fleet.rename()
         if server.state != before or server.detail != detail:
-            self._changed(
-                "state", server, f"{before} -> {server.state}" + (f": {server.detail}" if server.detail else "")
-            )
-        for event, words in news:
-            self._changed(event, server, words)
+            words = f"{before} -> {server.state}" + (f": {server.detail}" if server.detail else "")
+            self._changed("state", server, words, "")
+        for event, words, fact in news:
+            self._changed(event, server, words, fact)
         recovered = before not in STEADY
         if usable and (recovered or not suspected):
             # a look that a failed request asked for proves nothing: a server may answer probes and fail its requests

@@ -40,6 +40,8 @@ class Route:
     by_candidate: dict[int, Deployment]
     privacy: Mapping[str, str]
     """As it was set when the request came."""
+    tenant: str = ""
+    """Whose request it is: the id of the key that it came with, "" where nobody needs one."""
     short: list[tuple[Candidate, Lack]] = field(default_factory=list)
     """Targets that the prompt turned out to be too long for."""
     unable: list[GatewayError] = field(default_factory=list)
@@ -84,7 +86,8 @@ class Router:
             now=asyncio.get_running_loop().time(),
             affinity=affinity(request) if len(name.deployments) > 1 else "",
         )
-        return Route(name, needs, decision, {id(d.candidate): d for d in name.deployments}, policy.privacy)
+        tenant = "" if ctx.snapshot.auth.mode == "none" else ctx.key_id
+        return Route(name, needs, decision, {id(d.candidate): d for d in name.deployments}, policy.privacy, tenant)
 
     async def prepare(self, route: Route, request: Request, candidate: Candidate) -> Call | None:
         """The call for one of the targets that the decision found. None, and noted in the route, if the target turns
@@ -92,7 +95,7 @@ class Router:
         d = route.by_candidate[id(candidate)]
         assert d.server.backend is not None
         name = self._fleet.name_of(d) if route.name.auto else route.name
-        asked, request = request, with_defaults(request, name)
+        asked, request = request, of_tenant(with_defaults(request, name), route.tenant)
         lack = await self._too_long(route, request, d)
         if lack is not None:
             route.short.append((candidate, lack))
@@ -180,6 +183,13 @@ def affinity(request: Request) -> str:
         if message.role == "user":
             break
     return digest.hexdigest()
+
+
+def of_tenant(request: Request, tenant: str) -> Request:
+    """The request with whose it is, for servers that keep the prompts of several apart."""
+    if not tenant or isinstance(request, CountTokens):
+        return request
+    return replace(request, options=replace(request.options, tenant=tenant))
 
 
 def with_defaults(request: Request, name: Name) -> Request:

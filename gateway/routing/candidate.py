@@ -13,6 +13,8 @@ class Candidate:
     """The engine keeps one per target while the configuration stands and updates it in place; routing reads it.
 
     `in_flight` and `queued` count requests; `limit` is how many may be in flight, `queue_limit` how many may wait.
+    `others` = requests there that are not ours, `cache` = the share of its cache that is in use, 0 to 1: as the server
+    told it when it was last asked (0 and None where it does not tell).
     `ejected_until` in seconds of the monotonic clock (0 = not ejected). `rate` = measured prompt tokens per second.
     `allow` lists what the operator permits here beyond the default (`nvfp4-weight-only`).
     """
@@ -28,6 +30,8 @@ class Candidate:
     queue_limit: int = 64
     in_flight: int = 0
     queued: int = 0
+    others: int = 0
+    cache: float | None = None
     ejected_until: float = 0.0
     rate: float = 0.0
     allow: frozenset[str] = frozenset()

@@ -105,6 +105,8 @@ def _candidate_view(verdict: Verdict, chosen: Candidate | None) -> dict[str, Any
             "queued": c.queued,
             "queue_limit": c.queue_limit,
             "weight": c.weight,
+            "others": c.others,
+            "cache": c.cache,
         },
         "facts": facts_view(c.facts),
     }

@@ -1,7 +1,8 @@
 """Which of the targets that fit is best.
 
 Targets of one model: what the request and the rules prefer, then the least work per weight. Across models (`auto`):
-local before hosted, what is preferred, the readiness tier, the larger model, then the least work. Ties go by a
+local before hosted, what is preferred, the readiness tier, the larger model, then the least work. Work that others have
+given a server counts as much as ours, as far as it tells. Ties go by a
 rendezvous hash of affinity and target: stable without chance, the same on every replica, and when a target leaves only
 its own requests move (https://en.wikipedia.org/wiki/Rendezvous_hashing).
 """
@@ -21,6 +22,10 @@ _MASK = (1 << 64) - 1
 _ODD = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: multiplying by it spreads every bit into the high ones
 _INFINITE = float("inf")
 
+CACHE_FULL = 0.9
+"""From this share of its cache on a server has no room for another prompt without taking it from one that runs: it
+queues, or starts those again. https://docs.vllm.ai/en/latest/configuration/optimization.html#preemption"""
+
 Wish = Mapping[str, Sequence[str]]
 
 
@@ -28,6 +33,13 @@ def at_limit(c: Candidate) -> bool:
     """Whether a new request would have to wait. One that has a queue is at its limit even in the moment in which a slot
     is handed over."""
     return c.in_flight + c.queued >= c.limit
+
+
+def crowded(c: Candidate) -> bool:
+    """Whether a new request would be let in there, and then wait for what others have given the server."""
+    return (c.others > 0 and c.in_flight + c.queued + c.others >= c.limit) or (
+        c.cache is not None and c.cache >= CACHE_FULL
+    )
 
 
 def order(
@@ -43,9 +55,9 @@ def order(
 
     `wishes`: the request's own tiers, `prefer`: the rules', which decide among what the wishes leave equal. A tier that
     is at its limit spills over to the next: first come those that may be sent to now, best first, then those at their
-    limit, the best to wait for first. Ready ones come before cold ones, and for text (`text_only`) a fixture, whose
-    words mean nothing, comes after everything, however busy the others are. Where to wait: where there is still a place
-    in the queue, then the fewest ahead per slot."""
+    limit, the best to wait for first. Ready ones come before cold ones, in each state the crowded ones last, and for
+    text (`text_only`) a fixture, whose words mean nothing, comes after everything, however busy the others are. Where
+    to wait: where there is still a place in the queue, then the fewest ahead per slot."""
     if len(candidates) == 1:
         return list(candidates), (list(candidates) if at_limit(candidates[0]) else [])
     seed = crc32(affinity.encode("utf-8", "surrogatepass")) * _ODD & _MASK
@@ -55,30 +67,30 @@ def order(
         f = c.facts
         load = c.in_flight + c.queued
         last = text_only and f.fixture is True
-        cold = c.state == "cold"
+        waits = (c.state == "cold", crowded(c))
         wish = _wish_tier(wishes, c) if wishes else 0
         tier = _tier(prefer, c) if prefer else 0
-        share = load / c.weight if c.weight > 0 else _INFINITE
+        share = (load + c.others) / c.weight if c.weight > 0 else _INFINITE
         target = c.target
         tie = (seed ^ _hash(target.backend, target.model)) * _ODD & _MASK
         if auto:
-            key: tuple[Any, ...] = (last, cold, not c.local, wish, tier, c.tier, -(f.size or 0.0), share, tie, i)
+            key: tuple[Any, ...] = (last, waits, not c.local, wish, tier, c.tier, -(f.size or 0.0), share, tie, i)
         else:
-            key = (last, cold, wish, tier, share, tie, i)
+            key = (last, waits, wish, tier, share, tie, i)
         if load < c.limit:
             free.append(key)
         else:
-            busy.append((last, c.queued >= c.queue_limit, (c.queued + 1) / max(c.limit, 1), *key))
+            busy.append((last, c.queued >= c.queue_limit, (c.queued + c.others + 1) / max(c.limit, 1), *key))
     free.sort()
     line = [candidates[key[-1]] for key in free]
     if not busy:
         return line, []
     busy.sort()
-    waits = [candidates[key[-1]] for key in busy]
-    line += waits
+    queue = [candidates[key[-1]] for key in busy]
+    line += queue
     if free and free[-1][0]:
         line.sort(key=_is_fixture)
-    return line, waits
+    return line, queue
 
 
 def _is_fixture(c: Candidate) -> bool:

@@ -93,6 +93,8 @@ def _target(d: Deployment) -> dict[str, Any]:
         "weight": c.weight,
         "in_flight": c.in_flight,
         "queued": c.queued,
+        "others": c.others,
+        "cache": c.cache,
         "limit": c.limit,
         "facts": facts_view(c.facts),
     }

@@ -14,6 +14,7 @@ from gateway.backends import Discovery, Model
 from gateway.canonical.facts import Facts
 from gateway.engine.admission import Slot
 from gateway.engine.fleet import Deployment, Fleet, Server
+from gateway.engine.news import News
 from gateway.errors import ModelNotFound
 from gateway.settings import parse
 
@@ -31,7 +32,7 @@ def fleet_of(*targets: dict[str, Any], **more: Any) -> tuple[Fleet, Server]:
     return fleet, fleet.servers["one"]
 
 
-def serves(fleet: Fleet, *models: str | Model) -> list[tuple[str, str]]:
+def serves(fleet: Fleet, *models: str | Model) -> list[News]:
     """A full probe found these models. Returns what it had to tell."""
     found = [Model(m) if isinstance(m, str) else m for m in models]
     news = fleet.servers["one"].learn(Discovery("ready", found))
@@ -157,12 +158,64 @@ def test_an_id_goes_before_an_alias_of_another():
 def test_a_mismatch_is_told_once_and_without_paths():
     fleet, _ = fleet_of({"model": "/home/me/a.gguf"})
     serves(fleet, "/home/me/a.gguf")
-    [(event, words)] = serves(fleet, "/home/me/b.gguf")
+    [(event, words, _)] = serves(fleet, "/home/me/b.gguf")
     assert event == "mismatch" and "it now serves b.gguf, not a.gguf" in words
     assert "/home/me" not in only(fleet, "m0").candidate.detail
     assert serves(fleet, "/home/me/b.gguf") == []
-    [(event, words)] = serves(fleet, "c")
+    [(event, words, _)] = serves(fleet, "c")
     assert event == "mismatch" and "it now serves c" in words
+
+
+# ---- drift ----
+
+
+def test_what_a_probe_finds_changed_is_told():
+    fleet, _ = fleet_of()
+    assert serves(fleet, Model("a", facts=Facts(image=True, tools=True, version="1"))) == []
+    assert serves(fleet, Model("a", facts=Facts(image=True, tools=True, version="1"))) == []
+    news = serves(fleet, Model("a", facts=Facts(image=True, tools=False, version="2", context=100)))
+    assert news == [
+        News("drift", "one/a: tools yes -> no", "tools"),
+        News("drift", "one/a: context unknown -> 100", "context"),
+        News("drift", "one/a: version 1 -> 2", "version"),
+    ]
+
+
+def test_also_after_it_was_away():
+    fleet, server = fleet_of({"model": "a"})
+    serves(fleet, Model("a", facts=Facts(operations=frozenset({"chat"}))))
+    server.live("down", "it does not answer")
+    server.live("ready")
+    [news] = serves(fleet, Model("a", facts=Facts(operations=frozenset({"chat", "completion"}))))
+    assert (news.fact, news.words) == ("operations", "one/a: operations chat -> chat+completion")
+
+
+def test_other_weights_under_the_same_name():
+    fleet, _ = fleet_of({"model": "gemma"})
+    serves(fleet, Model("gemma", root="google/gemma-4-12B-it"))
+    news = serves(fleet, Model("gemma", root="google/gemma-4-31B-it"))
+    assert {"variant", "audio", "size"} <= {n.fact for n in news}
+
+
+def test_a_model_that_is_not_loaded_has_not_drifted():
+    fleet, _ = fleet_of({"model": "a"})
+    serves(fleet, Model("a", facts=Facts(context=100)))
+    assert serves(fleet, Model("a", state="cold")) == []
+    assert serves(fleet, Model("a", facts=Facts(context=100))) == []
+    assert serves(fleet, Model("a", state="cold")) == []
+    assert [n.fact for n in serves(fleet, Model("a", facts=Facts(context=200)))] == ["context"]
+
+
+def test_what_the_configuration_says_is_no_drift():
+    fleet, _ = fleet_of({"model": "a"})
+    serves(fleet, Model("a", facts=Facts(context=100)))
+    fleet.apply(configured({"model": "a"}, backend={"facts": {"context": 50}}))
+    assert serves(fleet, Model("a", facts=Facts(context=100))) == []
+    assert [n.fact for n in serves(fleet, Model("a", facts=Facts(context=200)))] == ["context"]
+    assert only(fleet, "m0").candidate.facts.context == 50
+
+
+# ---- what is no longer there ----
 
 
 def test_what_a_server_no_longer_lists_is_forgotten():

@@ -22,5 +22,7 @@ def test_what_targets_share_is_counted_once():
     rows = target_rows(fleet, 10.0)
     assert len(rows) == 3 and {r.state for r in rows} == {"ready"}
     assert (sum(r.in_flight for r in rows), sum(r.queued for r in rows), sum(r.ejected for r in rows)) == (2, 0, 1)
+    other.candidate.others, other.candidate.cache = 3, 0.5
+    assert {(r.others, r.cache) for r in target_rows(fleet, 10.0)} == {(0, None), (3, 0.5)}
     assert not any(r.ejected for r in target_rows(fleet, 50.0))
     assert all(slots)

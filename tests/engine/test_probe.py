@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.backends import Call, Discovery, Model, Reply
+from gateway.backends import Call, Discovery, Load, Model, Reply
 from gateway.canonical.facts import Facts, State
 from gateway.engine.fleet import Fleet, Server
 from gateway.engine.probe import Prober
@@ -17,7 +17,7 @@ from gateway.settings import parse
 from tests.faults.steps import Fin
 from tests.faults.wire import Wire
 
-FACTS, LIVENESS = "/facts", "/alive"
+FACTS, LIVENESS, BUSY = "/facts", "/alive", "/busy"
 GONE = Reply(0, error="refused")
 Answer = Reply | Exception | None
 """What a scripted server says; None = too late."""
@@ -42,11 +42,15 @@ class Scripted:
         state: State = "ready" if reply.status == 200 else "down"
         return state
 
+    def busy(self, model: str) -> Any:
+        reply = yield Call("GET", BUSY)
+        return Load(running=int(reply.body)) if reply.status == 200 else None
+
 
 class ScriptedProber(Prober):
     def __init__(self, fleet: Fleet, told: list[tuple[str, str]]) -> None:
-        super().__init__(fleet, lambda event, _server, words: told.append((event, words)))
-        self.says: dict[str, Answer] = {FACTS: Reply(200, body=b"m"), LIVENESS: Reply(200)}
+        super().__init__(fleet, lambda event, _server, words, _fact: told.append((event, words)))
+        self.says: dict[str, Answer] = {FACTS: Reply(200, body=b"m"), LIVENESS: Reply(200), BUSY: Reply(404)}
         self.asked: list[str] = []
         self.on: Callable[[str], None] = lambda _: None
 
@@ -174,6 +178,29 @@ async def test_nor_does_it_stop_the_start(case: Case):
     assert ("probe failed", "its reply could not be read (OverflowError)") in case.told
 
 
+# ---- how busy it is ----
+
+
+async def test_how_busy_it_is_is_asked_beside_its_liveness(case: Case):
+    case.says[BUSY] = Reply(200, body=b"3")
+    case.prober.sync()
+    await case.until(lambda: case.prober.asked.count(LIVENESS) > 1)
+    [d] = case.server.deployments.values()
+    await case.until(lambda: d.candidate.others == 3)
+    case.says[BUSY] = Reply(200, body=b"none of your business")
+    seen = len(case.prober.asked)
+    await case.until(lambda: case.prober.asked[seen:].count(BUSY) > 2)
+    assert case.server.state == "ready" and case.server.failures == 0
+    assert [event for event, _ in case.told] == ["state"]
+
+
+async def test_one_that_is_down_is_not_asked(case: Case):
+    case.says[FACTS] = GONE
+    case.prober.sync()
+    await case.until(lambda: len(case.prober.asked) > 1)
+    assert BUSY not in case.prober.asked
+
+
 # ---- when to look ----
 
 
@@ -183,7 +210,7 @@ async def test_a_reload_is_followed_by_a_look_at_every_server():
     await it.until(lambda: it.server.state == "ready")
     seen = len(it.prober.asked)
     it.prober.look_again()
-    await it.until(lambda: it.prober.asked[seen:] == [FACTS])
+    await it.until(lambda: it.prober.asked[seen:] == [FACTS, BUSY])
     await it.prober.close()
 
 
@@ -191,7 +218,7 @@ async def test_a_look_that_is_asked_for_during_a_look_is_not_lost():
     it = Case(liveness=600, facts=600)
     it.prober.on = lambda _: it.prober.look_again() if len(it.prober.asked) == 1 else None
     it.prober.sync()
-    await it.until(lambda: it.prober.asked == [FACTS, FACTS])
+    await it.until(lambda: it.prober.asked == [FACTS, BUSY, FACTS, BUSY])
     await it.prober.close()
 
 

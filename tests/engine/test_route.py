@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+import pytest
 import yaml
 
 from gateway.backends import Call, Discovery, Model
@@ -206,3 +208,21 @@ async def test_a_request_keeps_the_policy_that_it_came_with():
     assert (await foreseen(router, old, chat))[1] == "far"
     _, error = await foreseen(router, new, chat)
     assert isinstance(error, GatewayError) and error.code == "privacy_rail"
+
+
+# ---- whose request it is ----
+
+
+@pytest.mark.parametrize("auth", ["none", {"api_key_env": "KEY"}])
+async def test_a_server_that_keeps_prompts_apart_is_told_whose_they_are(auth: Any):
+    entries = {"one": {"kind": "vllm", "url": "http://127.0.0.1:9"}}
+    models = {"g": {"targets": [{"backend": "one"}]}}
+    settings = parse(yaml.safe_dump({"backends": entries, "models": models, "auth": auth}), {"KEY": "a-key-of-clients"})
+    router, _ = routed(settings)
+    asked = ask()
+    route = router.route(replace(context(settings), key_id="id-of-the-key"), asked)
+    found = await router.foresee(route, asked)
+    assert not isinstance(found, GatewayError)
+    body = msgspec.json.decode(found[1].octets())
+    assert body.get("cache_salt") == (None if auth == "none" else "id-of-the-key")
+    assert asked.options.tenant == "", "the client's request stays as it was"

@@ -88,6 +88,8 @@ def candidates(draw: st.DrawFn, most: int = 5) -> list[Candidate]:
                 limit=draw(st.integers(1, 3)),
                 in_flight=draw(st.integers(0, 3)),
                 queued=draw(st.sampled_from([0, 0, 1])),
+                others=draw(st.sampled_from([0, 0, 2])),
+                cache=draw(st.sampled_from([None, 0.1, 0.95])),
                 ejected_until=draw(st.sampled_from([0.0, 0.0, 50.0, 150.0, 160.0])),
                 allow=draw(st.sampled_from([frozenset(), frozenset({"nvfp4-weight-only"})])),
             )

@@ -60,7 +60,8 @@ def test_what_it_says() -> None:
         "audio_formats": {"value": ["a", "b"], "source": "probed"},
         "context": {"value": 8192, "source": "probed"},
     }
-    assert chosen["limits"] == {"in_flight": 1, "limit": 4, "queued": 0, "queue_limit": 64, "weight": 1.0}
+    load = {"in_flight": 1, "limit": 4, "queued": 0, "queue_limit": 64, "others": 0, "cache": None}
+    assert chosen["limits"] == load | {"weight": 1.0}
     assert out["candidates"][3]["lacks"][0]["need"] == "audio"
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.routing.candidate import Candidate
-from gateway.routing.order import at_limit, order
+from gateway.routing.order import at_limit, crowded, order
 from gateway.routing.rules import Selector
 
 from .fleet import candidates, target
@@ -123,6 +123,53 @@ def test_where_to_wait() -> None:
     wide = target("wide", limit=4, in_flight=4, queued=2)
     line, busy = order([full, slow, wide], auto=False)
     assert names(line) == names(busy) == ["wide", "slow", "full"]
+
+
+def test_work_of_others_counts() -> None:
+    a, b = target("a", in_flight=1, limit=9), target("b", others=2, limit=9)
+    assert ready(a, b) == ["a", "b"]
+    b.others = 0
+    assert ready(a, b) == ["b", "a"]
+    a, b = target("a", in_flight=2, limit=9), target("b", others=3, limit=9, weight=3.0)
+    assert ready(a, b) == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("told", "crowd"),
+    [
+        ({}, False),
+        ({"others": 3}, False),
+        ({"others": 4}, True),
+        ({"others": 1, "in_flight": 3}, True),
+        ({"in_flight": 3}, False),
+        ({"cache": 0.89}, False),
+        ({"cache": 0.9}, True),
+        ({"cache": 0.0}, False),
+    ],
+)
+def test_crowded(told: dict[str, Any], crowd: bool) -> None:
+    assert crowded(target("a", **told)) is crowd
+
+
+@pytest.mark.parametrize("full", [{"others": 4}, {"cache": 0.97}])
+def test_a_tier_that_others_have_filled_spills_over(full: dict[str, Any]) -> None:
+    large, small = target("large", "vllm", size=31.0, **full), target("small", size=4.0)
+    prefer = [Selector(kind=("vllm",))]
+    for auto in (True, False):
+        assert ready(large, small, auto=auto, prefer=prefer) == ["small", "large"]
+    large.others, large.cache = 0, None
+    assert ready(large, small, auto=True, prefer=prefer) == ["large", "small"]
+
+
+def test_a_crowded_one_is_still_better_than_one_that_must_load() -> None:
+    assert ready(target("cold", state="cold"), target("full", cache=1.0)) == ["full", "cold"]
+    line, busy = order([target("full", cache=1.0), target("limit", in_flight=4)], auto=False)
+    assert (names(line), names(busy)) == (["full", "limit"], ["limit"])
+
+
+def test_where_to_wait_behind_others() -> None:
+    a, b = target("a", limit=2, in_flight=2, others=3), target("b", limit=2, in_flight=2, queued=1)
+    assert names(order([a, b], auto=False)[1]) == ["b", "a"]
 
 
 def test_who_has_a_queue_is_at_the_limit() -> None:
