@@ -98,6 +98,17 @@ Liveness = Generator[Call, Reply, State]
 Busyness = Generator[Call, Reply, Load | None]
 
 
+@dataclass(slots=True, frozen=True)
+class Place:
+    """What the configuration says of where a backend is, and which models it names there ("" = whatever is served)."""
+
+    url: str = ""
+    project: str = ""
+    location: str = ""
+    endpoint: str = ""
+    models: tuple[str, ...] = ()
+
+
 class Backend(Protocol):
     """A kind of server. Instances hold no state and no address."""
 
@@ -110,12 +121,22 @@ class Backend(Protocol):
     """Requests in flight at once where neither probe nor operator says."""
     names_itself: bool
     """The `model` of an answer tells what the server serves, whatever it was asked for."""
+    loose_arguments: bool
+    """It gives numbers and truth values among a call's arguments as texts."""
     reads_thoughts: bool
     """It tells its model's thoughts from the answer, also where the prompt ended inside of one."""
     assumed: Facts
     """What every server of this kind does unless a better source says otherwise."""
     hints: Mapping[str, str]
     """need -> the flag or action that would give it: `{"image": "start llama-server with --mmproj FILE"}`."""
+
+    def credentials(self, key: str) -> dict[str, str]:
+        """The headers that carry the key."""
+        ...
+
+    def placed(self, place: Place) -> Backend:
+        """The same kind for one backend of the configuration: another object where paths depend on the place."""
+        ...
 
     def build(self, request: Request, target: Target, facts: Facts) -> Call: ...
     def decoder(self, request: Request) -> Decoder: ...

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
-from gateway.backends import Busyness, Call, Liveness, Reply
+from gateway.backends import Backend, Busyness, Call, Liveness, Place, Reply
 from gateway.backends.wire import refusal
 from gateway.backends.wire.body import encode_body
 from gateway.backends.wire.faults import FaultReader
@@ -68,9 +68,17 @@ class OpenAIWire:
     """Whether the sound of a video reaches the model. False = only its frames do, without a word about the rest."""
     reads_thoughts: ClassVar[bool] = False
     """It tells its model's thoughts from the answer, also where the prompt ended inside of one."""
+    loose_arguments: ClassVar[bool] = False
+    """Its parser returns numbers and truth values of Gemma 4's calls as texts (vllm-project/vllm#47906)."""
     health: ClassVar[str] = "/health"
     unready: ClassVar[State] = "loading"
     """What a 503 of `health` means."""
+
+    def credentials(self, key: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {key}"}
+
+    def placed(self, place: Place) -> Backend:
+        return self
 
     # --- requests
 

@@ -24,7 +24,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from gateway.backends import Busyness, Call, Discovery, Liveness, Model, Probe, Reply
+from gateway.backends import Busyness, Call, Discovery, Liveness, Model, Place, Probe, Reply
 from gateway.backends.base import HINTS, Json, number_in, post
 from gateway.backends.wire import refusal
 from gateway.backends.wire.listing import alive_state, json_of
@@ -134,6 +134,9 @@ class Backend:
     def credentials(self, key: str) -> dict[str, str]:
         """The headers that carry the key."""
         return {"x-goog-api-key": key}
+
+    def placed(self, place: Place) -> Backend:
+        return self
 
     # --- requests
 

@@ -53,7 +53,7 @@ class Backend(OpenAIWire):
         tools=True,
         thinking=True,
         forced_tool="verified",
-        json_schema="ignored",
+        json_schema="verified",
         logprobs=False,
         choices=1,
         seed=True,

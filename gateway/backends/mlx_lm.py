@@ -63,7 +63,7 @@ class Backend(OpenAIWire):
         document=False,
         tools=True,
         forced_tool="verified",
-        json_schema="ignored",
+        json_schema="verified",
         logprobs=False,
         choices=1,
         seed=True,

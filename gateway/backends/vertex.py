@@ -19,10 +19,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar, Final
+from urllib.parse import urlsplit
 
-from gateway.backends import Call, Discovery, Liveness, Model, Probe, Reply
+from gateway.backends import Call, Discovery, Liveness, Model, Place, Probe, Reply
 from gateway.backends.base import HINTS, Json, OpenAIWire, post, template_kwargs
 from gateway.backends.wire import refusal
 from gateway.backends.wire.listing import json_of
@@ -62,23 +63,18 @@ _CHATTING: Final = frozenset({"vllm", "sglang"})
 """Runtimes that take a chat at the endpoint itself; all others take it wrapped."""
 
 
-@dataclass(slots=True, frozen=True)
-class Place:
-    """Where a backend of the configuration is. `endpoint` "" = the managed models. `own_host`: it is called at a host
-    of its own, which knows nothing but its model. `models`: what the configuration names there."""
+def resource_of(place: Place) -> str:
+    """The endpoint's name, also where the configuration has it in full. No endpoint = the managed models."""
+    if "/" in place.endpoint:
+        return place.endpoint.strip("/")
+    location = place.location or "global"
+    return f"projects/{place.project}/locations/{location}/endpoints/{place.endpoint or 'openapi'}"
 
-    project: str = ""
-    location: str = "global"
-    endpoint: str = ""
-    own_host: bool = False
-    models: tuple[str, ...] = ()
 
-    @property
-    def resource(self) -> str:
-        """The endpoint's name, also where the configuration has it in full."""
-        if "/" in self.endpoint:
-            return self.endpoint.strip("/")
-        return f"projects/{self.project}/locations/{self.location}/endpoints/{self.endpoint or 'openapi'}"
+def has_own_host(place: Place) -> bool:
+    """Is it called at a host of its own, which knows nothing but its model?"""
+    host = urlsplit(place.url).hostname or ""
+    return bool(place.endpoint and host) and not host.endswith("googleapis.com")
 
 
 def base_url(location: str) -> str:
@@ -94,7 +90,7 @@ def right_form(model: str, place: Place) -> str | None:
     """What to write instead of a name that can be deployed but not called; None for any other name."""
     if not _DEPLOYABLE.fullmatch(model):
         return None
-    called = replace(place, endpoint="ENDPOINT_ID").resource
+    called = resource_of(replace(place, endpoint="ENDPOINT_ID"))
     return (
         f"{model} is a model to deploy, not one to call: deploy it with Model Garden and set `endpoint:` of this "
         f"backend to the endpoint's number (it is then called at {called}/chat/completions), or name the managed "
@@ -146,9 +142,8 @@ class Backend(OpenAIWire):
     def __init__(self, place: Place | None = None) -> None:
         self.place = place or Place()
 
-    def at(self, project: str, location: str, endpoint: str, own_host: bool, models: tuple[str, ...]) -> Backend:
-        """The same kind for one backend of the configuration."""
-        return Backend(Place(project, location or "global", endpoint, own_host, models))
+    def placed(self, place: Place) -> Backend:
+        return Backend(place)
 
     # --- requests
 
@@ -178,8 +173,8 @@ class Backend(OpenAIWire):
 
     def _path(self, method: str) -> str:
         """Endpoints at a shared host chat in the newer version of the API only."""
-        shared = bool(self.place.endpoint) and not self.place.own_host and method == "/chat/completions"
-        return f"/{'v1beta1' if shared else 'v1'}/{self.place.resource}{method}"
+        shared = bool(self.place.endpoint) and not has_own_host(self.place) and method == "/chat/completions"
+        return f"/{'v1beta1' if shared else 'v1'}/{resource_of(self.place)}{method}"
 
     def called(self, target: Target) -> str:
         """An endpoint has one model, and wants no name for it."""
@@ -219,13 +214,13 @@ class Backend(OpenAIWire):
         if not place.project and "/" not in place.endpoint:
             return Discovery("down", detail="set `project:` to the id of the project that it is called in")
         wrong = [advice for m in place.models if (advice := right_form(m, place)) is not None]
-        named = [m for m in place.models if right_form(m, place) is None]
+        named = [m for m in place.models if m and right_form(m, place) is None]
         if wrong and not named and not place.endpoint:
             return Discovery("down", detail=wrong[0])
         if not place.endpoint:
             facts = [(m, replace(_MANAGED_FACTS) if m == MANAGED else Facts()) for m in named or [MANAGED]]
             return Discovery("ready", [Model(m, [], f) for m, f in facts], detail=wrong[0] if wrong else "")
-        if place.own_host:
+        if has_own_host(place):
             # that host knows nothing but the model
             return Discovery("ready", [Model(named[0] if named else place.endpoint, [place.endpoint])])
         found = yield from _endpoint(place)
@@ -234,7 +229,7 @@ class Backend(OpenAIWire):
 
 def _endpoint(place: Place) -> Probe:
     """What is deployed at an endpoint, and what runs it."""
-    reply = yield Call("GET", f"/v1/{place.resource}")
+    reply = yield Call("GET", f"/v1/{resource_of(place)}")
     told = json_of(reply)
     if not isinstance(told, dict):
         return _trouble(reply)
@@ -253,7 +248,7 @@ def _endpoint(place: Place) -> Probe:
         facts.tools, facts.audio, facts.video = False, False, False
         facts.forced_tool = facts.json_schema = "ignored"
         facts.thinking = False
-    name = place.models[0] if place.models else root or place.endpoint
+    name = next((m for m in place.models if m), "") or root or place.endpoint
     return Discovery("ready", [Model(name, [place.endpoint], facts, root=root)])
 
 

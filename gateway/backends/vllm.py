@@ -76,6 +76,7 @@ _ASKED = {"type": "function", "function": {"name": "probe", "parameters": {"type
 class Backend(OpenAIWire):
     kind = "vllm"
     reads_thoughts = True
+    loose_arguments = True
     names_itself = True
     tier = 0
     slots = 64
@@ -152,6 +153,7 @@ class Backend(OpenAIWire):
 
     def adapt(self, body: Json, request: Chat, facts: Facts, dropped: list[str]) -> None:
         _constrain(body)
+        _force(body, request, facts)
         _salt(body, request)
         if request.prefill:
             body.setdefault("continue_final_message", True)
@@ -259,6 +261,20 @@ def _constrain(body: Json) -> None:
     for key in asked:
         if key in _GUIDED:
             body["structured_outputs"] = {_GUIDED[key]: body.pop(key)}
+
+
+def _force(body: Json, request: Chat, facts: Facts) -> None:
+    """Gemma 4's parser lets a model that must call talk instead, and says `tool_calls` all the same. What it can't do,
+    a constraint on the text can: the answer is a call of one of the tools, whose arguments are the model's own."""
+    choice = request.tool_choice
+    if facts.family != "gemma4" or choice is None or choice.mode not in ("required", "named"):
+        return
+    if "structured_outputs" in body or "response_format" in body:
+        return  # that one holds, and the gateway verifies the call
+    names = choice.names or [tool.name for tool in request.tools]
+    known = "|".join(re.escape(name) for name in names)
+    body.pop("tool_choice", None)
+    body["structured_outputs"] = {"regex": rf"<\|tool_call>call:({known})\{{[\s\S]*\}}<tool_call\|>"}
 
 
 def _models(found: list[Json]) -> list[Model]:

@@ -29,9 +29,12 @@ from gateway.errors import (
     Overloaded,
     PrivacyRail,
     Reset,
+    SchemaNotSatisfied,
+    ToolChoiceNotSatisfied,
     Verdict,
     WrongModality,
 )
+from gateway.filters.instructions import nudged
 from gateway.routing.fit import likely
 
 MAX_ATTEMPTS = 3
@@ -107,7 +110,19 @@ class Dispatcher:
             route.rests(d.candidate)
             return False
         tries.last = await self._attempt(job, d, call, slot)
+        if isinstance(tries.last, ToolChoiceNotSatisfied | SchemaNotSatisfied) and not (job.content or job.nudged):
+            job.nudged = True
+            tries.last = await self._ask_again(job, route, d, tries)
         return job.content or tries.over(tries.last, asyncio.get_running_loop().time())
+
+    async def _ask_again(self, job: Job, route: Route, d: Deployment, tries: Tries) -> GatewayError | None:
+        """Once more at the same server, with what was wrong in words, after an answer that is not what was demanded."""
+        assert tries.last is not None and isinstance(job.request, Chat)
+        call = await self.router.prepare(route, nudged(job.request, tries.last), d.candidate)
+        slot = await self._wait(job, d, tries) if call is not None else None
+        if call is None or slot is None:
+            return tries.last
+        return await self._attempt(job, d, call, slot)
 
     def _may_ask(self, d: Deployment) -> bool:
         """Whether it is its turn; uses the turn up."""

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from gateway.backends import Backend
-from gateway.canonical.content import ToolResult
+from gateway.canonical.content import Thinking, ToolResult
 from gateway.canonical.custom import as_function
-from gateway.canonical.events import Event
+from gateway.canonical.events import Answer, Choice, Event
 from gateway.canonical.facts import Facts
 from gateway.canonical.requests import Chat, Request
+from gateway.errors import ToolChoiceNotSatisfied
 from gateway.filters import Filter
+from gateway.filters.arguments import TypedArguments
 from gateway.filters.custom_tools import CustomTools
+from gateway.filters.demand import Demand
 from gateway.filters.gemma4_markup import Gemma4Markup
 from gateway.filters.hide_thinking import HideThinking
+from gateway.filters.json_output import JsonOutput
 from gateway.filters.markup.hermes import HermesMarkup
 from gateway.filters.markup.llama3 import Llama3Markup
 from gateway.filters.markup.mistral import MistralMarkup
+from gateway.filters.permitted import Permitted
 from gateway.filters.reasoning import Reasoning
+from gateway.filters.runaway import Runaway
 from gateway.filters.tool_calls import ToolCalls
 
 Repair = Literal["off", "observe", "fix"]
+Guard = Literal["off", "observe", "stop"]
 
 
 class Mender(Filter, Protocol):
@@ -55,19 +62,41 @@ class Observed:
 class Chain:
     """The filters of one answer, in order, and what the folded answer has to meet (None: nothing)."""
 
-    __slots__ = ("_guard", "_menders", "demand", "filters")
+    __slots__ = ("_guard", "_menders", "_permitted", "demand", "filters")
 
     def __init__(
         self,
         filters: list[Filter],
         menders: list[Mender],
-        demand: Any = None,
-        guard: Any = None,
+        demand: Demand | None = None,
+        guard: Runaway | None = None,
+        permitted: Permitted | None = None,
     ) -> None:
         self.filters = filters
         self.demand = demand
         self._menders = menders
         self._guard = guard
+        self._permitted = permitted
+
+    def verify(self, answer: Answer) -> None:
+        """Raises when a folded answer is not what was demanded, or nothing is left of it without the calls that the
+        request did not permit."""
+        error = self.demand.check(answer) if self.demand is not None else None
+        dropped = self._permitted is not None and "call_not_allowed" in self._permitted.repairs
+        if error is None and dropped and not any(_says(choice) for choice in answer.choices):
+            words = "the model called a tool that the request does not permit, and said no more"
+            error = ToolChoiceNotSatisfied(words)
+        if error is not None:
+            raise error
+
+    @property
+    def hold(self) -> bool:
+        """Nothing may be shown before the answer was verified."""
+        return self.demand is not None and self.demand.hold
+
+    @property
+    def verifies(self) -> bool:
+        return self.demand is not None or self._permitted is not None
 
     @property
     def repairs(self) -> list[str]:
@@ -92,6 +121,7 @@ def chain_for(
     repair: Repair,
     *,
     streamed: bool,
+    runaway: Guard = "observe",
     remember: Filter | None = None,
 ) -> Chain:
     """The filters for an answer that is `streamed` to the client or shown when it is whole. `remember` is shown the
@@ -100,9 +130,18 @@ def chain_for(
         return EMPTY
     whole = not streamed or (not backend.reads_thoughts and begins_in_thought(request))
     menders = markup_for(request, facts, whole=whole) if repair != "off" else []
+    if repair != "off":
+        menders += _form(request, backend, facts)
     filters: list[Filter] = list(menders) if repair == "fix" else [Observed(m) for m in menders]
+    permitted = permitted_for(request)
+    if permitted is not None:
+        filters.append(permitted)
+        menders = [*menders, permitted]
     if remember is not None:
         filters.append(remember)
+    guard = Runaway(stop=runaway == "stop") if runaway != "off" else None
+    if guard is not None:
+        filters.append(guard)
     if not request.thinking.include:
         filters.append(HideThinking())
     custom = frozenset(t.name for t in request.tools if t.kind == "custom")
@@ -110,7 +149,33 @@ def chain_for(
         filters.append(CustomTools(custom))
     if request.tools or menders:
         filters.append(ToolCalls())
-    return Chain(filters, menders)
+    return Chain(filters, menders, Demand.of(request, facts), guard, permitted)
+
+
+def _says(choice: Choice) -> bool:
+    return any(not isinstance(part, Thinking) for part in choice.parts)
+
+
+def permitted_for(request: Chat) -> Permitted | None:
+    """The filter that holds `tool_choice` and `parallel_tool_calls` where servers do not; None where all is allowed."""
+    choice = request.tool_choice
+    names: frozenset[str] | None = None
+    if choice is not None and choice.mode == "none":
+        names = frozenset()
+    elif choice is not None and choice.names:
+        names = frozenset(choice.names)
+    parallel = request.parallel_tool_calls is not False
+    return None if names is None and parallel else Permitted(names, parallel)
+
+
+def _form(request: Chat, backend: Backend, facts: Facts) -> list[Mender]:
+    """What brings arguments and JSON answers into the form that was asked for."""
+    out: list[Mender] = []
+    if request.tools and backend.loose_arguments and facts.family == "gemma4":
+        out.append(TypedArguments({t.name: as_function(t).parameters for t in request.tools}))
+    if request.output is not None and request.output.kind != "choice":
+        out.append(JsonOutput())
+    return out
 
 
 def markup_for(request: Chat, facts: Facts, *, whole: bool) -> list[Mender]:

@@ -83,9 +83,15 @@ class Relay:
         if job.streamed:
             job.encoder = job.codec.encoder(job.request, job.model)  # nothing of an earlier attempt stays in it
         self._note(job, d, call)
-        repair = job.context.snapshot.repair
+        settings = job.context.snapshot
         job.chain = chain_for(
-            job.request, backend, d.candidate.facts, repair, streamed=job.streamed, remember=job.remember
+            job.request,
+            backend,
+            d.candidate.facts,
+            settings.repair,
+            streamed=job.streamed,
+            runaway=settings.runaway,
+            remember=job.remember,
         )
         loop = asyncio.get_running_loop()
         now = loop.time()
@@ -171,9 +177,7 @@ class Relay:
         if isinstance(answer, Answer):
             if not answer.choices or any(choice.finish is None for choice in answer.choices):
                 raise Truncated("the server's answer has no finish reason")
-            error = job.chain.demand.check(answer) if job.chain.demand is not None else None
-            if error is not None:
-                raise error
+            job.chain.verify(answer)
             answer.model = job.model
         else:
             answer = {**answer, "model": job.model}

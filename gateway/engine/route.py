@@ -20,6 +20,7 @@ from gateway.engine.admission import queue_full
 from gateway.engine.fleet import Deployment, Fleet, Name
 from gateway.engine.relay import Relay, check_privacy
 from gateway.errors import GatewayError
+from gateway.filters.instructions import instructed
 from gateway.routing.candidate import Candidate, Lack
 from gateway.routing.fit import context_lack
 from gateway.routing.policy import Decision, decide, refusal
@@ -96,6 +97,8 @@ class Router:
         assert d.server.backend is not None
         name = self._fleet.name_of(d) if route.name.auto else route.name
         asked, request = request, of_tenant(with_defaults(request, name), route.tenant)
+        if isinstance(request, Chat) and candidate.facts.json_schema == "verified":
+            request = instructed(request)
         lack = await self._too_long(route, request, d)
         if lack is not None:
             route.short.append((candidate, lack))

@@ -36,6 +36,8 @@ LINGER = 0.1
 """Seconds to wait for the end of a reply whose answer is complete, so that its connection can be used again."""
 TELLING = 256
 """Prompt tokens from which on the time to the first content tells a server's reading speed."""
+SPOKEN = 16
+"""Tokens of an answer from which on their time tells its writing speed."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -53,7 +55,7 @@ class StreamedReply:
     (`Chain.demand`). After an End nothing follows; a Fault raises, and what the server had said before it has been
     passed on."""
 
-    __slots__ = ("_check", "_d", "_exchange", "_filters", "_folder", "_held", "_hold", "_job", "_limits", "_watch")
+    __slots__ = ("_called", "_d", "_exchange", "_filters", "_folder", "_held", "_hold", "_job", "_limits", "_watch")
 
     def __init__(self, job: Job, d: Deployment, exchange: Exchange, watch: Watch, limits: Limits) -> None:
         self._job = job
@@ -62,9 +64,10 @@ class StreamedReply:
         self._watch = watch
         self._limits = limits
         self._filters = job.chain.filters
-        self._check = job.chain.demand if job.streamed else None  # a whole answer is checked by who gets it
-        self._hold = self._check is not None and self._check.hold
-        self._folder = None if job.streamed and self._check is None else Folder()
+        chain = job.chain
+        self._hold = chain.hold
+        self._called = False
+        self._folder = None if job.streamed and not chain.verifies else Folder()
         self._held: list[Event] = []
 
     async def relay(self, event_type: str) -> Answer | None:
@@ -114,20 +117,31 @@ class StreamedReply:
         if done:
             self._verify()
             self._job.note_repairs()
+        elif self._hold and self._must_wait(events):
+            self._held += events
+            return
+        if self._held:
+            events = [*self._held, *events]
+            self._held = []
         if self._job.content:
             await self._write(events)
-            return
-        self._held += events
-        if done or (not self._hold and any(type(e) is PartStart or type(e) is ChoiceEnd for e in events)):
-            await self._first_content()
+        elif done or any(type(e) is PartStart or (type(e) is ChoiceEnd and self._folder is None) for e in events):
+            await self._first_content(events)
+        else:
+            self._held = events
+
+    def _must_wait(self, events: list[Event]) -> bool:
+        """Where all that is demanded is of calls, what comes before the first one may be shown."""
+        demand = self._job.chain.demand
+        assert demand is not None
+        self._called = self._called or any(isinstance(e, PartStart) and e.kind == "tool_call" for e in events)
+        return self._called or not demand.calls_only
 
     def _verify(self) -> None:
         """Raises when the answer is not what was demanded. Of an answer that its server vouches for, and that was shown
         as it came, this is the last word."""
-        if self._check is not None and self._folder is not None:
-            error = self._check.check(self._folder.answer)
-            if error is not None:
-                raise error
+        if self._folder is not None:
+            self._job.chain.verify(self._folder.answer)
 
     async def settle(self) -> None:
         """After the client has its answer, which it need not wait for: the end of the reply, and what it tells."""
@@ -169,7 +183,7 @@ class StreamedReply:
             self._watch.expires = now + self._limits.first_byte
         return done
 
-    async def _first_content(self) -> None:
+    async def _first_content(self, events: list[Event]) -> None:
         job = self._job
         job.content = True
         job.phase = "streaming"
@@ -178,8 +192,7 @@ class StreamedReply:
             # a sign of life went out when another target, or none, had the request
             assert job.encoder is not None
             job.encoder.closing |= {name.decode()[10:]: value.decode() for name, value in job.headers}
-        held, self._held = self._held, []
-        await self._write(held)
+        await self._write(events)
 
     async def _write(self, events: list[Event]) -> None:
         job = self._job
@@ -227,11 +240,16 @@ class StreamedReply:
             pass  # the answer was complete: how the connection ends does not matter
 
     def _learn_rate(self) -> None:
-        """Prompt tokens per second: those that were not in the server's cache over the time to the first content.
+        """Tokens per second. Of a prompt: those that were not in the server's cache over the time to the first content.
         Rather too slow than too fast: what follows from it is when a silent server is given up."""
         record, c = self._job.record, self._d.candidate
         usage = record.usage
-        if usage is None or usage.input is None or usage.cached is None or not record.first:
+        if usage is None or not record.first:
+            return
+        if usage.output is not None and usage.output >= SPOKEN and record.last > record.first:
+            speed = (usage.output - 1) / (record.last - record.first)
+            c.decode_rate = 0.9 * c.decode_rate + 0.1 * speed if c.decode_rate else speed
+        if usage.input is None or usage.cached is None:
             return
         tokens = usage.input - usage.cached
         if tokens >= TELLING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from gateway.canonical.events import Event
+from gateway.canonical.events import End, Event
 
 
 class Filter(Protocol):
@@ -40,5 +40,6 @@ def finish(filters: list[Filter]) -> list[Event]:
 
 def complete(filters: list[Filter], events: list[Event]) -> list[Event]:
     """Sends an answer's last events through all filters and ends them: what they held back comes before the End, which
-    stands last in `events`."""
-    return [*run(filters, events[:-1]), *finish(filters), events[-1]]
+    stands last in `events`. A filter may have ended the answer before."""
+    out = [*run(filters, events[:-1]), *finish(filters)]
+    return out if out and type(out[-1]) is End else [*out, events[-1]]

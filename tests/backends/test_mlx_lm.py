@@ -115,7 +115,7 @@ def test_facts_of_what_was_seen_to_be_ignored() -> None:
         assert got.reply.status == 200
         assert len(choices) == 1
         assert "tool_calls" not in choices[0]["message"]
-    assert (FACTS.choices, FACTS.json_schema, FACTS.forced_tool) == (1, "ignored", "verified")
+    assert (FACTS.choices, FACTS.json_schema, FACTS.forced_tool) == (1, "verified", "verified")
 
 
 def test_its_own_stop_goes_on() -> None:
