@@ -15,7 +15,8 @@ class Candidate:
     `in_flight` and `queued` count requests; `limit` is how many may be in flight, `queue_limit` how many may wait.
     `others` = requests there that are not ours, `cache` = the share of its cache that is in use, 0 to 1: as the server
     told it when it was last asked (0 and None where it does not tell).
-    `ejected_until` in seconds of the monotonic clock (0 = not ejected). `rate` = measured prompt tokens per second.
+    `ejected_until` in seconds of the monotonic clock (0 = not ejected). `rate` and `decode_rate` = prompt and answer
+    tokens per second as measured, 0 before.
     `allow` lists what the operator permits here beyond the default (`nvfp4-weight-only`).
     """
 
@@ -34,6 +35,7 @@ class Candidate:
     cache: float | None = None
     ejected_until: float = 0.0
     rate: float = 0.0
+    decode_rate: float = 0.0
     allow: frozenset[str] = frozenset()
     hints: Mapping[str, str] = field(default_factory=dict)
 

@@ -96,5 +96,6 @@ def _target(d: Deployment) -> dict[str, Any]:
         "others": c.others,
         "cache": c.cache,
         "limit": c.limit,
+        "rates": {"prompt": round(c.rate, 1) or None, "decode": round(c.decode_rate, 1) or None},
         "facts": facts_view(c.facts),
     }

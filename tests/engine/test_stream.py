@@ -12,7 +12,7 @@ from gateway.dialects.openai import chat_codec
 from gateway.engine.deadlines import Sweep, Watch
 from gateway.engine.fleet import Deployment
 from gateway.engine.job import Job
-from gateway.engine.stream import TELLING, Limits, StreamedReply, decode_reply
+from gateway.engine.stream import SPOKEN, TELLING, Limits, StreamedReply, decode_reply
 from gateway.errors import BadResponse, GatewayError, ModelGone, ProtocolFault, Reset, Truncated, UpstreamRefused
 from tests.engine.jobs import Client, ask, deployment, job_of, settings_of
 from tests.faults import answers
@@ -202,6 +202,18 @@ async def test_a_server_s_reading_speed_is_learnt_from_what_was_not_cached(usage
     await r.reply.settle()
     assert r.d.candidate.rate == (pytest.approx(rate) if rate else r.d.candidate.rate)
     assert bool(r.d.candidate.rate) == bool(rate)
+
+
+async def test_a_server_s_writing_speed_is_learnt_from_answers_that_are_long_enough():
+    for tokens, want in ((SPOKEN - 1, 0.0), (SPOKEN + 5, 10.0)):
+        said = {"prompt_tokens": 9, "completion_tokens": tokens, "total_tokens": tokens + 9}
+        r = Relayed(
+            ROLE + HELLO, event_bytes(answers.chunk({}, finish="stop")), event_bytes(answers.chunk(None, usage=said))
+        )
+        await r.run()
+        r.job.record.first, r.job.record.last = 12.0, 14.0
+        await r.reply.settle()
+        assert r.d.candidate.decode_rate == pytest.approx(want)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b'{"a": "\xff"}', b"[" * 100_000])
