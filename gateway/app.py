@@ -25,6 +25,7 @@ from gateway.engine.probe import Prober
 from gateway.engine.record import Recorder
 from gateway.engine.relay import Relay
 from gateway.engine.route import Router
+from gateway.engine.state import State, StateUnusable
 from gateway.engine.upstream import Upstream
 from gateway.observe import Log, Metrics
 from gateway.server.auth import Keys
@@ -65,15 +66,19 @@ class Gateway:
         self.relay: Relay
         self.router: Router
         self.dispatcher: Dispatcher
+        self.state = State(settings.state, self._disk_refused)
 
     async def start(self) -> None:
-        """Builds what needs the running loop, and looks at every server once, briefly."""
+        """Builds what needs the running loop, and looks at every server once, briefly. Raises StateUnusable."""
+        await self.state.open()
         self.fleet.apply(self.settings)
         self.upstream = Upstream()
         self.prober = Prober(self.fleet, self._changed)
         self.relay = Relay(self.upstream, self.sweep)
         self.router = Router(self.fleet, self.relay)
-        self.dispatcher = Dispatcher(self.fleet, self.router, self.relay, self.prober, self.recorder)
+        self.dispatcher = Dispatcher(
+            self.fleet, self.router, self.relay, self.prober, self.recorder, self.state.thoughts
+        )
         self.front = Front(self._endpoints(), self._routes(), self.recorder, lambda: self.keys, lambda: self.settings)
         self.metrics.configured(self.settings.digest)
         self.sweep.start()
@@ -86,6 +91,7 @@ class Gateway:
         await self.prober.close()
         await self.sweep.stop()
         await self.upstream.close()
+        await self.state.close()
         self.recorder.flush()
         self.log.flush()
 
@@ -104,6 +110,9 @@ class Gateway:
         self.metrics.configured(settings.digest)
         self.metrics.reload("applied")
         self.log.events.info("reloaded", digest=settings.digest)
+
+    def _disk_refused(self, words: str) -> None:
+        self.log.events.error("state.dir: something could not be kept", error=words)
 
     def rejected(self, problems: list[str]) -> None:
         """A reload failed: the old configuration stays."""
@@ -166,12 +175,17 @@ async def serve(
     stop: asyncio.Event | None = None,
 ) -> int:
     """Serves until SIGTERM, SIGINT or `stop`. `config` is watched: a changed file or SIGHUP reloads it with `env`.
-    `ready` is called with the base URL once the sockets listen. Raises PortTaken. Returns the exit code."""
+    `ready` is called with the base URL once the sockets listen. Raises PortTaken or StateUnusable. Returns the exit
+    code."""
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # a client's broken HTTP is not the operator's concern
     gateway = Gateway(settings)
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(listen(a.host, a.port)) for a in settings.listen]
-        await gateway.start()
+        try:
+            await gateway.start()
+        except StateUnusable:
+            await gateway.state.close()
+            raise
         try:
             return await _serve_at(sockets, gateway, config, env, ready, Orders(stop or asyncio.Event()))
         finally:

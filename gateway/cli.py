@@ -107,6 +107,7 @@ def _config(args: argparse.Namespace) -> tuple[Settings, Path | None]:
 
 def _serve(args: argparse.Namespace) -> int:
     from gateway.app import serve
+    from gateway.engine.state import StateUnusable
     from gateway.server.listener import PortTaken
 
     if args.port is not None:
@@ -130,6 +131,9 @@ def _serve(args: argparse.Namespace) -> int:
         return _run(serve(settings, config=path, ready=ready))
     except PortTaken as e:
         print(f"gateway: {e}; set another one with PORT= or `listen:`", file=sys.stderr)
+        return 2
+    except StateUnusable as e:
+        print(f"gateway: {e}", file=sys.stderr)
         return 2
 
 

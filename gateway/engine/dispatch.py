@@ -43,21 +43,30 @@ MAX_ATTEMPTS = 3
 class Dispatcher:
     """The engine's front: one per process."""
 
-    def __init__(self, fleet: Fleet, router: Router, relay: Relay, prober: Prober, recorder: Recorder) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        router: Router,
+        relay: Relay,
+        prober: Prober,
+        recorder: Recorder,
+        thoughts: Thoughts | None = None,
+    ) -> None:
         self._fleet = fleet
         self._prober = prober
         self._recorder = recorder
         self._relay = relay
         self.router = router
-        self._thoughts = Thoughts()
+        self._thoughts = thoughts or Thoughts()
 
     async def serve(self, job: Job) -> None:
         """Serves the request. Raises GatewayError when nothing was shown to the client yet; else the error has been
         said in the stream. The caller records the end either way."""
-        if isinstance(job.request, Chat) and job.request.tools:
-            job.request = self._thoughts.restored(job.request, job.context.key_id)
-            if job.request.thinking.enabled:
-                job.remember = Remember(self._thoughts, job.context.key_id)
+        chat, key = job.request, job.context.key_id
+        if isinstance(chat, Chat):
+            job.request = self._thoughts.restored(chat, key)
+            if chat.tools:
+                job.remember = Remember(self._thoughts, key, thinking=bool(chat.thinking.enabled))
         route = self.router.route(job.context, job.request)
         job.record.model = route.name.public
         job.model = job.request.model

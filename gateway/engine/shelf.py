@@ -77,6 +77,11 @@ class Shelf:
         return len(self._entries)
 
     @property
+    def lasting(self) -> bool:
+        """What it holds is there after a restart."""
+        return self._folder is not None
+
+    @property
     def largest(self) -> int:
         """Octets of the largest value that is taken."""
         return self.limit // SHARE

@@ -189,7 +189,7 @@ def _unknown_model(check: Check, raw: Any, models: Mapping[str, ModelSettings]) 
 
 def _state(check: Check, top: Mapping[str, Any]) -> StateSettings:
     state = _section(check, top, "state", StateSettings)
-    return state if state.dir is None else StateSettings(dir=check.path(state.dir))
+    return state if state.dir is None else state.model_copy(update={"dir": check.path(state.dir)})
 
 
 def _tls(check: Check, top: Mapping[str, Any]) -> TlsSettings | None:

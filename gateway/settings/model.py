@@ -189,9 +189,22 @@ class AutoSettings(Section):
 
 
 class StateSettings(Section):
-    """`dir` None = nothing is kept on disk."""
+    """What outlives a request: uploaded files, answers that later requests go on from, thoughts of running turns. `dir`
+    None = in memory only. `files` and `answers`: octets, None = what suits the place. `ttl`: seconds after the upload
+    of a file, and after the last use of an answer."""
 
     dir: FilePath | None = None
+    files: Size | None = None
+    answers: Size | None = None
+    ttl: Seconds = 48 * 3600.0
+
+    @property
+    def room_for_files(self) -> int:
+        return self.files or (4096 if self.dir is not None else 128) * MIB
+
+    @property
+    def room_for_answers(self) -> int:
+        return self.answers or (1024 if self.dir is not None else 64) * MIB
 
 
 class AdminSettings(Section):

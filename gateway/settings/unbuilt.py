@@ -9,7 +9,6 @@ from gateway.settings.model import (
     LogSettings,
     QuotaSettings,
     Settings,
-    StateSettings,
 )
 
 _LIMITS = ("json_size", "json_depth", "audio", "video", "connections", "event", "answer", "error_body")
@@ -31,7 +30,6 @@ def refuse_unbuilt(settings: Settings) -> None:
         "quotas": settings.quotas != QuotaSettings(),
         "admin.listen": settings.admin != AdminSettings(),
         "cors.origins": settings.cors != CorsSettings(),
-        "state.dir": settings.state != StateSettings(),
         "log.format": settings.log.format != LogSettings().format,
         "otel": settings.otel is not None,
         "tls": settings.tls is not None,

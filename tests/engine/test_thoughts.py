@@ -1,6 +1,11 @@
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
 from gateway.canonical.content import Message, Text, Thinking, ToolCall, ToolResult
 from gateway.canonical.events import Answer, Choice, unfold
 from gateway.canonical.requests import Chat, Tool
+from gateway.engine.shelf import Shelf
 from gateway.engine.thoughts import LONGEST, Remember, Thoughts
 
 TOOLS = [Tool("f")]
@@ -70,3 +75,37 @@ def test_the_oldest_go_first():
     thoughts.keep("k", "c", "yyyy")
     got = [thoughts.restored(Chat("m", back(c), tools=TOOLS), "k").messages[1].parts[0] for c in "abc"]
     assert [isinstance(p, Thinking) for p in got] == [False, True, True] and got[2] == Thinking("yyyy")
+
+
+def test_the_signature_of_a_call_comes_back_in_every_turn():
+    thoughts = Thoughts()
+    signed = Answer(
+        choices=[Choice([ToolCall("a", "f", "{}", signature="c2ln"), ToolCall("b", "f", "{}")], "tool_calls")]
+    )
+    events = unfold(signed)
+    Remember(thoughts, "k", thinking=False).feed(events)
+    chat = Chat("m", [*back("a", "b"), Message("user", [Text("next")])])
+    one, other = thoughts.restored(chat, "k").messages[1].parts
+    assert (one, other) == (ToolCall("a", "f", "{}", signature="c2ln"), ToolCall("b", "f", "{}"))
+    own = replace(chat, messages=[Message("assistant", [ToolCall("a", "f", "{}", signature="b3du")])])
+    assert thoughts.restored(own, "k") is own
+
+
+def test_where_nobody_thinks_no_thought_is_kept():
+    thoughts = Thoughts()
+    Remember(thoughts, "k", thinking=False).feed(unfold(said("plan", "a")))
+    chat = Chat("m", back("a"), tools=TOOLS)
+    assert thoughts.restored(chat, "k") is chat
+
+
+async def test_a_shelf_that_lasts_gives_them_back(tmp_path: Path):
+    with ThreadPoolExecutor(1) as worker:
+        shelf = Shelf(1 << 20, 60, tmp_path, worker)
+        remembered(Thoughts(shelf=shelf), said("plan", "a"))
+        shelf.put("k", "strange", [b"no json"])
+        worker.submit(lambda: None).result()
+        found = Shelf(1 << 20, 60, tmp_path, worker)
+        found.load()
+        again = Thoughts(shelf=found)
+        again.load()
+    assert again.restored(Chat("m", back("a"), tools=TOOLS), "k").messages[1].parts[0] == Thinking("plan")

@@ -21,7 +21,6 @@ from tests.settings.test_examples import CONFIG, ENV
         ("limits: {event: 2MiB}", "limits.event"),
         ("limits: {event: 1MiB, answer: 10}", "limits.answer"),
         ("limits: {error_body: 1KiB}", "limits.error_body"),
-        ("state: {dir: /tmp/zz}", "state.dir"),
         ("log: {format: text}", "log.format"),
         ("otel: {endpoint: 'http://c:1'}", "otel"),
         ("quotas: {in_flight: 1}", "quotas"),
@@ -52,6 +51,7 @@ def test_all_are_named_at_once(tmp_path: Path) -> None:
         "runaway: stop",
         "log: {level: error, format: json}",
         "media: {remote: off}",
+        "state: {dir: /tmp/zz, files: 1GiB, answers: 10MiB, ttl: 1h}",
         "backends: {a: {url: 'http://a', run: {cmd: x}}}",
     ],
 )
