@@ -30,7 +30,7 @@ async def test_U1_refused(stream, upstreams: Upstreams, gateway_for: GatewayFor)
     got = await pair.chat(stream=stream)
     assert (got.status, got.text) == (200, answers.TEXT)
     assert len(two.requests) == 1
-    assert (await pair.metrics()).sum("gateway_attempts_total") == 2
+    assert (await pair.settled()).sum("gateway_attempts_total") == 2
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -92,11 +92,12 @@ async def test_U37_a_connection_that_went_stale_costs_nobody_anything(
     [wire] = await upstreams()
     gateway = await gateway_for(config(wire))
     assert (await gateway.chat(stream=stream)).status == 200
+    await gateway.settled()  # the connection is free again
     wire.answer(Fin(), turn=1)
     got = await gateway.chat(stream=stream)
     assert (got.status, got.text) == (200, answers.TEXT)
     assert [r.turn for r in wire.requests] == [0, 1, 0]
-    metrics = await gateway.metrics()
+    metrics = await gateway.settled()
     assert metrics.sum("gateway_attempts_total") == 2
     assert metrics.labels("gateway_attempts_total", "outcome") == {"ok": 2}
 
@@ -143,7 +144,7 @@ async def test_U34_a_certificate_that_turned_bad(
     got = await pair.chat(stream=stream)
     assert (got.status, got.text, got.header("x-gateway-target")) == (200, answers.TEXT, f"two/{two.model}")
     for gateway in (alone, pair):
-        metrics = await gateway.metrics()
+        metrics = await gateway.settled()
         assert metrics.labels("gateway_attempts_total", "outcome") == {"ok": 1, "upstream_tls_error": 1}
         start = time.monotonic()
         while "down" not in await states(gateway):

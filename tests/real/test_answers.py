@@ -221,10 +221,10 @@ async def test_usage_is_the_last_chunk_of_a_stream_that_asks(client: Client):
 
 async def test_no_usage_in_a_stream_that_does_not(client: Client):
     """The gateway always asks its server for it, for its own count; the client sees what it asked for."""
-    before = (await client.gateway.metrics()).sum("gateway_tokens_total", backend="ears", kind="output")
+    before = (await client.gateway.settled()).sum("gateway_tokens_total", backend="ears", kind="output")
     got = await client.post(chat(MODEL, stream=True))
     assert all(c["choices"] and not c.get("usage") for c in chunks(got.content))
-    after = (await client.gateway.metrics()).sum("gateway_tokens_total", backend="ears", kind="output")
+    after = (await client.gateway.settled()).sum("gateway_tokens_total", backend="ears", kind="output")
     assert after - before == len(EARS.reply.split()) + 1
 
 

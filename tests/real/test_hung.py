@@ -42,7 +42,7 @@ async def test_hung_before_its_first_word_with_another(start: Start, client_for:
         "2",
     )
     assert got.json()["choices"][0]["message"]["content"] == EARS.reply
-    metrics = await client.gateway.metrics()
+    metrics = await client.gateway.settled()
     assert metrics.labels("gateway_attempts_total", "outcome") == {"upstream_timeout": 1, "ok": 1}
 
 

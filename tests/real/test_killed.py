@@ -104,7 +104,7 @@ async def test_killed_between_requests(start: Start, client_for: ClientFor, stre
         "two/two",
         "2",
     )
-    metrics = await client.gateway.metrics()
+    metrics = await client.gateway.settled()
     assert metrics.labels("gateway_attempts_total", "outcome") == {"ok": 2, "upstream_connect_error": 1}
 
 
