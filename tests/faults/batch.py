@@ -38,8 +38,11 @@ class Row:
 
 @dataclass
 class Outcome:
+    """`logged` = the request's line in the log, from which its metrics come too."""
+
     got: Response
     wires: list[Wire]
+    logged: dict[str, Any]
 
     @property
     def attempts(self) -> list[int]:
@@ -73,5 +76,10 @@ async def played(rows: list[Row], timeouts: Mapping[str, float] = PATIENT) -> As
                 return await gateway.chat(model=f"row-{k}", **row.fields)
 
         got = await asyncio.gather(*(play(k, row) for k, row in enumerate(rows)))
-        yield {row.key: Outcome(answer, wires[row.key]) for row, answer in zip(rows, got, strict=True)}
+        await gateway.settled(5.0)
+        lines = {line["request_id"]: line for line in gateway.log_lines if line["event"] == "request"}
+        yield {
+            row.key: Outcome(answer, wires[row.key], lines[answer.header("x-request-id") or ""])
+            for row, answer in zip(rows, got, strict=True)
+        }
         await gateway.check()

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 
 from tests.conftest import GatewayFor, Upstreams
 from tests.faults import answers
+from tests.faults.batch import PATIENT, Outcome, Row, played
 from tests.faults.running import ask, config
 from tests.faults.steps import Body, Events, Finish, Gate, Hang, Head, Json, Repeat, Reset, Sleep, Sse, Step
 from tests.faults.table import ROLE, Turns
@@ -62,19 +65,6 @@ FAILS: dict[str, list[Step]] = {
 }
 
 
-@pytest.mark.parametrize("name", FAILS)
-async def test_failover_after_a_sign_of_life(name: str, upstreams: Upstreams, gateway_for: GatewayFor):
-    wires = await upstreams(2)
-    turns = Turns([[Sleep(0.4) if name != "silence" else Sleep(0), *FAILS[name]]])
-    for wire in wires:
-        wire.answer(turns)
-    gateway = await gateway_for(config(*wires, timeouts=LIVELY))
-    got = await gateway.chat(stream=True)
-    assert (got.status, got.text, got.done, got.error) == (200, answers.TEXT, True, None)
-    assert got.comments
-    assert sorted(len(w.requests) for w in wires) == [1, 1]
-
-
 CODES = {
     "error": "upstream_error",
     "reset": "upstream_reset",
@@ -83,20 +73,37 @@ CODES = {
 }
 
 
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def failed() -> AsyncIterator[dict[str, Outcome]]:
+    """Streams whose server fails after some signs of life, alone and with another target."""
+    rows = []
+    for name, steps in FAILS.items():
+        late = [Sleep(0.4 if name != "silence" else 0), *steps]
+        rows.append(Row(f"pair {name}", [Turns([late])], {"stream": True}, targets=2))
+        rows.append(Row(f"alone {name}", late, {"stream": True}))
+    async with played(rows, {**PATIENT, **LIVELY}) as outcomes:
+        yield outcomes
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("name", FAILS)
+async def test_failover_after_a_sign_of_life(name: str, failed: dict[str, Outcome]):
+    outcome = failed[f"pair {name}"]
+    got = outcome.got
+    assert (got.status, got.text, got.done, got.error) == (200, answers.TEXT, True, None)
+    assert got.comments
+    assert outcome.attempts == [1, 1]
+
+
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("name", CODES)
-async def test_an_error_after_a_sign_of_life_is_said_in_stream(
-    name: str, upstreams: Upstreams, gateway_for: GatewayFor
-):
-    [wire] = await upstreams()
-    wire.answer(Sleep(0.4) if name != "silence" else Sleep(0), *FAILS[name])
-    gateway = await gateway_for(config(wire, timeouts=LIVELY))
-    got = await gateway.chat(stream=True)
+async def test_an_error_after_a_sign_of_life_is_said_in_stream(name: str, failed: dict[str, Outcome]):
+    outcome = failed[f"alone {name}"]
+    got = outcome.got
     assert (got.status, got.clean, got.done, got.text) == (200, True, False, "")
     assert got.comments
-    assert got.error["code"] == CODES[name]
-    assert len(wire.requests) == 1
-    metrics = await gateway.settled()
-    assert metrics.labels("gateway_requests_total", "code") == {CODES[name]: 1}
+    assert got.error["code"] == CODES[name] == outcome.logged["code"]
+    assert outcome.attempts == [1]
 
 
 async def test_upstream_progress_is_passed_on_as_a_sign(upstreams: Upstreams, gateway_for: GatewayFor):
