@@ -30,7 +30,7 @@ async def upstream() -> AsyncIterator[Upstream]:
 
 
 def to(server: Wire | Refused) -> Address:
-    return Address(server.url, connect=0.3)
+    return Address(server.url, connect=5.0)
 
 
 def call(body: bytes = b"{}", *, streamed: bool = False) -> Call:
@@ -80,7 +80,7 @@ async def test_refused_and_unreachable(upstream: Upstream):
     async with Wire() as wire:
         await wire.blackhole()
         with pytest.raises(UpstreamTimeout) as late:
-            await upstream.send(call(), to(wire), "req-1")
+            await upstream.send(call(), Address(wire.url, connect=0.2), "req-1")
         assert late.value.param == "connect"
     with pytest.raises(ConnectError) as unknown:
         await upstream.send(call(), Address("http://no-such-host.invalid:1"), "req-1")

@@ -18,7 +18,7 @@ def json_of(reply: Reply) -> Any:
         return None
     try:
         return msgspec.json.decode(reply.body)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

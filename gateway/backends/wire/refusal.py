@@ -69,7 +69,7 @@ def read(body: bytes) -> Said:
         return Said(html=True)
     try:
         value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Said(message=body[:4096].decode("utf-8", "replace").strip())
     return read_value(value)
 

@@ -10,7 +10,7 @@ def test_lists() -> None:
     assert [c["id"] for c in cards(reply("llamacpp/models")) or ()] == ["tiny-gemma4"]
     assert cards(Reply(200, body=b'{"data":[]}')) == []
     assert cards(Reply(200, body=b'{"data":[1,{"id":3},{"id":""},{"id":"a"}]}')) == [{"id": "a"}]
-    for body in (b"[]", b'{"models":[]}', b"<html>", b"", b"\xff"):
+    for body in (b"[]", b'{"models":[]}', b"<html>", b"", b"\xff", b'"\x80"'):
         assert cards(Reply(200, body=body)) is None
     assert json_of(Reply(404, body=b"{}")) is None
 

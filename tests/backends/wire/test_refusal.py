@@ -2,7 +2,7 @@ import re
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway import errors
@@ -231,6 +231,7 @@ json_values = st.recursive(
 )
 
 
+@example(500, b'"\x80"')
 @given(st.integers(300, 599), st.binary(max_size=80) | json_values.map(msgspec.json.encode))
 def test_any_body_gives_an_error(status: int, body: bytes) -> None:
     error = error_for(status, {}, read(body), Signs())
