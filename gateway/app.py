@@ -35,7 +35,7 @@ from gateway.server.handlers import ModelEndpoint
 from gateway.server.listener import HttpServer, listen, url_of
 from gateway.server.ollama import OllamaEndpoint
 from gateway.server.reload import follow
-from gateway.server.responses import ResponsesEndpoint
+from gateway.server.responses import Answers, ResponsesEndpoint, add_responses
 from gateway.server.routes import build_routes
 from gateway.server.stopping import Orders, drain, either, signals
 from gateway.settings import Settings, check_fixed, refuse_unbuilt
@@ -67,6 +67,7 @@ class Gateway:
         self.router: Router
         self.dispatcher: Dispatcher
         self.state = State(settings.state, self._disk_refused)
+        self.answers = Answers(self.state.answers)
 
     async def start(self) -> None:
         """Builds what needs the running loop, and looks at every server once, briefly. Raises StateUnusable."""
@@ -125,7 +126,6 @@ class Gateway:
             "/v1/chat/completions": ("chat", chat_codec, ModelEndpoint),
             "/v1/completions": ("completion", completion_codec, ModelEndpoint),
             "/v1/embeddings": ("embedding", embedding_codec, ModelEndpoint),
-            "/v1/responses": ("chat", responses_codec, ResponsesEndpoint),
             "/v1/route/explain": ("explain", chat_codec, ExplainEndpoint),
         }
         out = {}
@@ -135,9 +135,10 @@ class Gateway:
         return out | self._other_dialects()
 
     def _other_dialects(self) -> dict[str, Endpoint]:
-        """The model endpoints of all dialects but OpenAI's."""
+        """The model endpoints of all dialects but OpenAI's, and the one that keeps its answers."""
         rest = self.dispatcher, self.memory, self.sweep, lambda: self.settings
-        out = {}
+        responses = ResponsesEndpoint(self.answers, "openai", responses_codec, *rest)
+        out = {"/v1/responses": Endpoint("chat", "openai", responses)}
         for path, operation, codec in (
             ("/v1/messages", "chat", anthropic.messages_codec),
             ("/v1/messages/count_tokens", "count_tokens", anthropic.count_codec),
@@ -154,7 +155,9 @@ class Gateway:
         return out
 
     def _routes(self) -> Any:
-        return build_routes(self.fleet, self.metrics, self.started, lambda: self.front.draining)
+        app = build_routes(self.fleet, self.metrics, self.started, lambda: self.front.draining)
+        add_responses(app, self.answers)
+        return app
 
     def _rows(self) -> list[TargetRow]:
         return target_rows(self.fleet, time.monotonic())

@@ -61,7 +61,7 @@ class ModelEndpoint:
             if known is not None:
                 await outlet.whole(200, [], msgspec.json.encode(known))
                 return
-            request = self._parse(body, headers, settings)
+            request = await self._read(body, headers, settings, key, held)
             outlet.watch(receive)
             await self._answer(request, self._context(key, request, record, settings), outlet, record)
         finally:
@@ -71,10 +71,19 @@ class ModelEndpoint:
         """The answer to a body that needs no server's; None for all others."""
         return None
 
+    async def _read(self, body: Any, headers: dict[bytes, bytes], settings: Settings, key: str, held: Held) -> Request:
+        """The request of a body, with what is kept here for its key."""
+        return self._parse(body, headers, settings)
+
+    def _codec_for(self, request: Request, key: str) -> ClientCodec:
+        """What writes the answer to this request."""
+        return self._codec
+
     async def _answer(self, request: Request, context: Context[Settings], outlet: AsgiOutlet, record: Record) -> None:
         """Answers the request, whose client is watched from here on."""
         record.stream = isinstance(request, Chat | Completion) and request.stream
-        job = Job(context, request, self._codec, outlet, record, streamed=record.stream)
+        codec = self._codec_for(request, context.key_id)
+        job = Job(context, request, codec, outlet, record, streamed=record.stream)
         try:
             await self._dispatcher.serve(job)
         except asyncio.CancelledError:
@@ -95,10 +104,7 @@ class ModelEndpoint:
     def _parse(self, body: Any, headers: dict[bytes, bytes], settings: Settings) -> Request:
         if not isinstance(body, dict):
             raise InvalidJson("the body must be a JSON object")
-        options = headers.get(b"x-gateway-options")
-        request: Request = self._codec.parse_request(
-            body, options.decode("utf-8", "replace") if options is not None else None, self._limits_of(settings)
-        )
+        request: Request = self._codec.parse_request(body, header_options(headers), self._limits_of(settings))
         return request
 
     def _limits_of(self, settings: Settings) -> Limits:
@@ -128,3 +134,9 @@ class ModelEndpoint:
             record.started + settings.timeouts.total,
             options=request.options,
         )
+
+
+def header_options(headers: dict[bytes, bytes]) -> str | None:
+    """The text of the header `x-gateway-options`."""
+    options = headers.get(b"x-gateway-options")
+    return options.decode("utf-8", "replace") if options is not None else None

@@ -34,7 +34,7 @@ async def test_whole_answers(path: str, upstreams: Upstreams, gateway_for: Gatew
     assert answers.TEXT in got.body.decode() and body["model"] == PUBLIC
     assert wire.requests[0].json()["messages"] == [{"role": "user", "content": "hi"}]
     if path == "/v1/responses":
-        assert body["id"].startswith("resp_") and body["created_at"] > 0 and body["store"] is False
+        assert body["id"].startswith("resp_") and body["created_at"] > 0 and body["store"] is True
     assert got.header("x-gateway-target") and got.header("x-gateway-parts") == "0=text"
 
 
@@ -145,16 +145,6 @@ async def test_a_websocket_is_refused_so_that_the_client_posts(upstreams: Upstre
     }
     got = await gateway.send(request_bytes("GET", "/v1/responses", upgrade))
     assert got.status == 426 and got.json()["error"]["code"] == "websocket_not_supported"
-
-
-async def test_answers_are_not_kept_yet(upstreams: Upstreams, gateway_for: GatewayFor):
-    [wire] = await upstreams(kind="openai")
-    wire.answer(Json(answers.chat()))
-    gateway = await gateway_for(config(wire))
-    got = await gateway.post("/v1/responses", {**RESPONSES, "previous_response_id": "resp_1"})
-    assert got.status == 404 and got.json()["error"]["code"] == "previous_response_not_found"
-    got = await gateway.post("/v1/responses", {**RESPONSES, "store": True})
-    assert got.status == 200 and "store" in (got.header("x-gateway-dropped") or "")
 
 
 async def test_the_lists_of_models(upstreams: Upstreams, gateway_for: GatewayFor):

@@ -5,7 +5,8 @@
     remembered                what an answer must know of its request, and what a store of answers keeps
 
 Errors are those of the rest of the dialect. The server sets `response_id` and `created` of `remembered(chat)` before
-the answer begins; for `previous_response_id` it hands what it stored (`to_store`) to `parse_request` as `earlier`.
+the answer begins. For `previous_response_id` it hands the items of the turns up to there to `parse_request` as
+`earlier`: of each turn the `items` of `remembered(chat)`, then the `output` of its answer.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from gateway.canonical.requests import Chat
 from gateway.dialects import LIMITS, Encoder, Limits
 from gateway.dialects.openai.responses import answers, requests
 from gateway.dialects.openai.responses.encoder import ResponsesEncoder
-from gateway.dialects.openai.responses.remembered import Remembered, remembered, to_store
+from gateway.dialects.openai.responses.remembered import Remembered, remembered
 
 
 class ResponsesCodec:
@@ -41,4 +42,4 @@ class ResponsesCodec:
 
 responses_codec = ResponsesCodec()
 
-__all__ = ["Remembered", "ResponsesCodec", "ResponsesEncoder", "remembered", "responses_codec", "to_store"]
+__all__ = ["Remembered", "ResponsesCodec", "ResponsesEncoder", "remembered", "responses_codec"]

@@ -81,15 +81,14 @@ class _Item:
 
 class ResponsesEncoder:
     """See `gateway.dialects.Encoder`. `model` is the name that the client is told. `closing` goes out as the `gateway`
-    field of the last event. `output` holds the items that are complete, in order: what a store has to keep once `over`
-    is true and `failed` is not."""
+    field of the last event. `whole` is the answer as a whole once it is complete: what a store has to keep."""
 
     media_type = "text/event-stream"
 
     def __init__(self, model: str, memory: Remembered) -> None:
         self.closing: Json = {}
         self.over = False
-        self.failed = False
+        self.whole: Json | None = None
         self._model = model
         self._memory = memory
         self._shell: Json | None = None
@@ -210,14 +209,14 @@ class ResponsesEncoder:
             return
         begun = self._begin(out)
         status, incomplete = outcome(finish.finish)
-        whole = {
+        self.whole = {
             **begun,
             "status": status,
             "incomplete_details": incomplete,
             "output": self.output,
             "usage": render_usage(self._usage),
         }
-        self._last(out, f"response.{status}", response=whole)
+        self._last(out, f"response.{status}", response=self.whole)
         self.over = True
 
     def _last(self, out: list[bytes], name: str, /, **fields: Any) -> None:
@@ -229,7 +228,7 @@ class ResponsesEncoder:
         self._event(out, "response.failed", response=whole)
         words = {"code": error["code"], "message": error["message"], "param": error["param"]}
         self._last(out, "error", **words, error=error)
-        self.over = self.failed = True
+        self.over = True
 
     # ---- its items ----
 

@@ -15,16 +15,18 @@ thought without one, and then the prompt of the next turn is not the continuatio
 
 @dataclass(slots=True)
 class Remembered:
-    """`items`: the conversation up to here, as items of the dialect: what a store holds of earlier turns, and this
-    request's input. `echo`: the request's fields that the answer repeats. `names`: name of a tool as the model knows
-    it -> (its namespace, its name there). `summaries`: thoughts are told as summaries. `encrypted`: thoughts carry an
-    `encrypted_content`. `store`: the client has not said that it wants nothing kept.
+    """`items`: this request's input, as items of the dialect: with the items of its answer, what a store has to keep
+    of this turn. `previous`: the id of the answer that it goes on from. `echo`: the request's fields that the answer
+    repeats. `names`: name of a tool as the model knows it -> (its namespace, its name there). `summaries`: thoughts are
+    told as summaries. `encrypted`: thoughts carry an `encrypted_content`. `store`: the client has not said that it
+    wants nothing kept.
 
     The server sets `response_id` (nobody can guess it) and `created` (Unix seconds) before the answer begins.
     `sequence`: how many events of a stream are out; another attempt at the request goes on from there.
     """
 
     items: list[Json] = field(default_factory=list)
+    previous: str | None = None
     echo: Json = field(default_factory=dict)
     names: dict[str, tuple[str, str]] = field(default_factory=dict)
     summaries: bool = False
@@ -39,9 +41,3 @@ def remembered(chat: Chat | None) -> Remembered:
     """What `chat` carries; nothing for a chat that came in another way."""
     memory = chat.client if chat is not None else None
     return memory if isinstance(memory, Remembered) else Remembered()
-
-
-def to_store(memory: Remembered, output: list[Json]) -> list[Json]:
-    """What must be kept under the answer's id, so that a later request may name it as its `previous_response_id`: it
-    comes back as `earlier` of `parse_request`. `output`: the items of the answer."""
-    return [*memory.items, *output]

@@ -67,7 +67,7 @@ _LOGPROBS: Final = "message.output_text.logprobs"
 def parse_request(
     body: Json, header_options: str | None = None, limits: Limits = LIMITS, earlier: list[Json] | None = None
 ) -> Chat:
-    """`earlier`: what was stored under `previous_response_id` (see `to_store`), None if nothing was found. Raises
+    """`earlier`: the items of all turns up to `previous_response_id`, None if it was not found. Raises
     BadRequest, ModelNotFound, or NotFound for a previous answer that is not there."""
     _, dropped = sort_out(body, FATES, lambda value: value is False)
     get = body.get
@@ -99,7 +99,7 @@ def parse_request(
     chat.parallel_tool_calls = parallel if chat.tools else None
     if get("max_output_tokens") is not None:
         chat.sampling.max_tokens = integer(get("max_output_tokens"), "max_output_tokens", 1, INT32)
-    memory = Remembered([*(earlier or ()), *new], _echo(body), declared.names)
+    memory = Remembered(new, previous, _echo(body), declared.names)
     memory.store = boolean_or_none(get("store"), "store") is not False
     _text_options(chat, get("text"), dropped)
     _reasoning(chat, memory, get("reasoning"), dropped)

@@ -22,7 +22,7 @@ from gateway.canonical.content import (
 )
 from gateway.canonical.requests import OutputFormat, Sampling, ThinkingConfig, Tool, ToolChoice
 from gateway.dialects import Limits
-from gateway.dialects.openai.responses import remembered, responses_codec, to_store
+from gateway.dialects.openai.responses import remembered, responses_codec
 from gateway.dialects.openai.responses.remembered import UNSIGNED
 from gateway.dialects.openai.responses.requests import parse_request
 from gateway.errors import BadRequest, GatewayError, NotFound, PartRefused, UnsupportedParameter
@@ -266,7 +266,7 @@ def test_what_is_asked_about_thinking_and_probabilities() -> None:
 def test_going_on_from_an_answer() -> None:
     first = parse_request(body(HI))
     said = [{"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "yes?"}]}]
-    kept = to_store(remembered(first), said)
+    kept = [*remembered(first).items, *said]
     sent = body({"role": "user", "content": "more"}, previous_response_id="resp_1", instructions="new")
     chat = responses_codec.parse_request(sent, None, earlier=kept)
     assert [(m.role, m.parts[0]) for m in chat.messages] == [
@@ -275,7 +275,8 @@ def test_going_on_from_an_answer() -> None:
         ("assistant", Text("yes?")),
         ("user", Text("more")),
     ]
-    assert remembered(chat).items == [*kept, {"role": "user", "content": "more"}]
+    assert remembered(chat).items == [{"role": "user", "content": "more"}]
+    assert remembered(chat).previous == "resp_1" and remembered(first).previous is None
     assert remembered(chat).echo["previous_response_id"] == "resp_1"
     with pytest.raises(NotFound) as e:
         responses_codec.parse_request(sent)
