@@ -31,6 +31,7 @@ from gateway.observe import Log, Metrics
 from gateway.server.auth import Keys
 from gateway.server.explain import ExplainEndpoint
 from gateway.server.front import Endpoint, Front
+from gateway.server.gemini import GeminiPaths
 from gateway.server.handlers import ModelEndpoint
 from gateway.server.listener import HttpServer, listen, url_of
 from gateway.server.ollama import OllamaEndpoint
@@ -80,7 +81,14 @@ class Gateway:
         self.dispatcher = Dispatcher(
             self.fleet, self.router, self.relay, self.prober, self.recorder, self.state.thoughts
         )
-        self.front = Front(self._endpoints(), self._routes(), self.recorder, lambda: self.keys, lambda: self.settings)
+        self.front = Front(
+            self._endpoints(),
+            self._routes(),
+            self.recorder,
+            lambda: self.keys,
+            lambda: self.settings,
+            GeminiPaths(self.dispatcher, self.memory, self.sweep, lambda: self.settings).find,
+        )
         self.metrics.configured(self.settings.digest)
         self.sweep.start()
         with contextlib.suppress(TimeoutError):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from gateway.backends import Backend, Busyness, Call, Liveness, Place, Reply
+from gateway.backends import Busyness, Call, Liveness, Place, Reply
 from gateway.backends.wire import refusal
 from gateway.backends.wire.body import encode_body
 from gateway.backends.wire.faults import FaultReader
@@ -77,7 +77,7 @@ class OpenAIWire:
     def credentials(self, key: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {key}"}
 
-    def placed(self, place: Place) -> Backend:
+    def placed(self, place: Place) -> Self:
         return self
 
     # --- requests

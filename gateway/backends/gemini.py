@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 from urllib.parse import quote
 
 import msgspec
@@ -98,6 +98,8 @@ class Backend:
     tier: ClassVar[int] = 2
     slots: ClassVar[int] = 16
     names_itself: ClassVar[bool] = False
+    loose_arguments: ClassVar[bool] = False
+    reads_thoughts: ClassVar[bool] = True
     default_url: ClassVar[str] = "https://generativelanguage.googleapis.com"
     assumed: ClassVar[Facts] = Facts(
         operations=frozenset({"chat", "count_tokens"}),
@@ -135,7 +137,7 @@ class Backend:
         """The headers that carry the key."""
         return {"x-goog-api-key": key}
 
-    def placed(self, place: Place) -> Backend:
+    def placed(self, place: Place) -> Self:
         return self
 
     # --- requests

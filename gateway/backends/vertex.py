@@ -20,7 +20,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 from urllib.parse import urlsplit
 
 from gateway.backends import Call, Discovery, Liveness, Model, Place, Probe, Reply
@@ -142,8 +142,12 @@ class Backend(OpenAIWire):
     def __init__(self, place: Place | None = None) -> None:
         self.place = place or Place()
 
-    def placed(self, place: Place) -> Backend:
-        return Backend(place)
+    def placed(self, place: Place) -> Self:
+        return type(self)(place)
+
+    def url_at(self, location: str) -> str:
+        """Where it is unless the configuration says so."""
+        return base_url(location)
 
     # --- requests
 

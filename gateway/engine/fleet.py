@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from gateway.backends import Backend, Discovery, Model, load
+from gateway.backends import Backend, Discovery, Model, Place, load
 from gateway.canonical.facts import Facts, State, Target, layer
 from gateway.canonical.requests import ThinkingConfig
 from gateway.engine.admission import Gate
@@ -70,7 +70,8 @@ class Server:
         self.settings = settings
         self.backend = backend
         self.queue = queue
-        self.address = _address(settings)
+        self.models: tuple[str, ...] = ()
+        self._locate()
         self.state: State = "unprobed"
         self.detail = ""
         self.failures = 0
@@ -92,10 +93,24 @@ class Server:
     def configure(self, settings: BackendSettings, queue: int) -> None:
         """Takes other settings for the same server: what runs, what waits and what is known stays."""
         if settings != self.settings:
-            self.settings, self.address = settings, _address(settings)
+            self.settings = settings
+            self._locate()
         self.queue = queue
         for d in self.deployments.values():
             self._size(d)
+
+    def detected(self, backend: Backend) -> None:
+        """What kind of server it is was found out."""
+        self.backend = backend
+        self._locate()
+
+    def _locate(self) -> None:
+        """What follows from the settings for where it is and how it is called."""
+        s = self.settings
+        if self.backend is not None:
+            place = Place(s.url or "", s.project or "", s.location or "", s.endpoint or "", self.models)
+            self.backend = self.backend.placed(place)
+        self.address = _address(s, self.backend)
 
     def live(self, state: State, detail: str = "") -> None:
         """Liveness changed. Deployments that were usable follow; a mismatch stays one until the next full probe."""
@@ -141,6 +156,9 @@ class Server:
         before = [d for d in self.deployments.values() if d.named or d.listed]
         left = {id(d): d for d in before}
         names = sorted(set(models), reverse=True)  # the open one takes what nobody asks for by name
+        if self.models != tuple(names):
+            self.models = tuple(names)
+            self._locate()
         chosen: dict[str, Deployment] = {}
         for same in (_asked_before, _is_about):
             for model in names:
@@ -270,10 +288,11 @@ def _wanted_model(d: Deployment, models: list[Model]) -> Model | None:
     return exact or next((m for m in models if want in m.aliases or (m.root and want == m.root)), None)
 
 
-def _address(settings: BackendSettings) -> Address:
-    headers = {}
+def _address(settings: BackendSettings, backend: Backend | None) -> Address:
+    headers: dict[str, str] = {}
     if settings.api_key is not None:
-        headers["Authorization"] = f"Bearer {settings.api_key.get_secret_value()}"
+        key = settings.api_key.get_secret_value()
+        headers = backend.credentials(key) if backend is not None else {"Authorization": f"Bearer {key}"}
     return Address((settings.url or "").rstrip("/"), headers, settings.timeouts.connect)
 
 

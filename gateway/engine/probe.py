@@ -188,7 +188,7 @@ class Prober:
         for kind in [*(k for k in kinds() if k != "openai"), "openai"]:
             backend = load(kind)
             if backend.claims(reply):
-                server.backend = backend
+                server.detected(backend)
                 return
         server.detail = f"it answers {reply.status} to GET /v1/models: no kind of server that is known here"
 

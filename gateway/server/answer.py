@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -12,8 +15,17 @@ from gateway.dialects.openai.errors import render_error
 from gateway.errors import GatewayError, Internal
 
 Header = tuple[bytes, bytes]
-Shape = Callable[[GatewayError], dict[str, Any]]
-"""The body of an error in one dialect."""
+
+
+@dataclass(slots=True, frozen=True)
+class Shape:
+    """How one dialect tells an error: its body, and the status that goes with it."""
+
+    body: Callable[[GatewayError], dict[str, Any]]
+    status: Callable[[GatewayError], int] = attrgetter("status")
+
+
+OPENAI = Shape(render_error)
 
 HARDENING: list[Header] = [(b"x-content-type-options", b"nosniff")]
 CLOSE: Header = (b"connection", b"close")
@@ -23,9 +35,7 @@ RETRY_AFTER = 1.0
 _ODD = re.compile(rb"[^ -~]")
 
 
-def error_answer(
-    error: GatewayError, allow: bytes = b"", shape: Shape = render_error
-) -> tuple[int, list[Header], bytes]:
+def error_answer(error: GatewayError, allow: bytes = b"", shape: Shape = OPENAI) -> tuple[int, list[Header], bytes]:
     """Status, headers (without the content type and length) and JSON body, in the client's own shape. `allow` = the
     methods that the path takes, for a 405."""
     headers: list[Header] = [(b"x-should-retry", b"true" if error.should_retry else b"false")]
@@ -33,10 +43,12 @@ def error_answer(
     if retry_after is None and error.status in (429, 503):
         retry_after = RETRY_AFTER
     if retry_after is not None:
-        headers.append((b"retry-after", b"%d" % max(1, round(retry_after))))
+        headers.append((b"retry-after", b"%d" % max(1, ceil(retry_after))))
+        if retry_after != ceil(retry_after):
+            headers.append((b"retry-after-ms", b"%d" % ceil(retry_after * 1000)))
     if error.status == 405 and allow:
         headers.append((b"allow", allow))
-    return error.status, headers, msgspec.json.encode(shape(error))
+    return shape.status(error), headers, msgspec.json.encode(shape.body(error))
 
 
 def internal(request_id: str) -> Internal:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hmac
+import re
 from hashlib import sha256
+from urllib.parse import unquote_to_bytes
 
 from gateway.errors import InvalidKey
 from gateway.settings import Settings
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 """What answers without a key: nothing that a request or an answer contained."""
+
+_QUERY_KEY = re.compile(rb"(?:^|&)key=([^&]*)")
 
 
 class Keys:
@@ -34,7 +38,14 @@ class Keys:
             return self._id
         scheme, _, token = told.partition(b" ")
         if scheme.lower() != b"bearer":
-            token = headers.get(b"x-api-key", b"")
+            token = headers.get(b"x-api-key") or headers.get(b"x-goog-api-key", b"")
         if not hmac.compare_digest(sha256(token.strip()).digest(), self._digest):
             raise InvalidKey("the API key is missing or wrong: send it as `Authorization: Bearer <key>`")
         return self._id
+
+
+def take_query_key(headers: dict[bytes, bytes], query: bytes) -> None:
+    """A key in the URL counts as one in a header, where no header has any."""
+    found = _QUERY_KEY.search(query)
+    if found is not None and not ({b"authorization", b"x-api-key", b"x-goog-api-key"} & set(headers)):
+        headers[b"x-goog-api-key"] = unquote_to_bytes(found[1])

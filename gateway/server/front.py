@@ -15,7 +15,7 @@ from typing import Any
 from gateway.engine.record import Record, Recorder
 from gateway.errors import ClientGone, GatewayError, MethodNotAllowed, NoWebSocket, Overloaded, ShuttingDown
 from gateway.server.answer import CLOSE, HARDENING, Header, Shape, error_answer, internal
-from gateway.server.auth import OPEN_PATHS, Keys
+from gateway.server.auth import OPEN_PATHS, Keys, take_query_key
 from gateway.server.outlet import AsgiOutlet
 from gateway.server.protocol import LINGER_OCTETS, Connection, Scope, Send, closing
 from gateway.server.shape import error_shape
@@ -37,7 +37,8 @@ class Endpoint:
 
 
 class Front:
-    """`endpoints`: exact path -> endpoint, POST only. `rest` gets every other authenticated request. `draining` = about
+    """`endpoints`: exact path -> endpoint, POST only; `find` looks for one where the path has a colon in it: the
+    model's name is a part of such a path. `rest` gets every other authenticated request. `draining` = about
     to stop: connections are not kept. `closed` = new requests are refused."""
 
     def __init__(
@@ -47,8 +48,10 @@ class Front:
         recorder: Recorder,
         keys: Callable[[], Keys],
         settings: Callable[[], Settings],
+        find: Callable[[Scope], Endpoint | None] = lambda _: None,
     ) -> None:
         self._endpoints = endpoints
+        self._find = find
         self._rest = rest
         self._recorder = recorder
         self._keys = keys
@@ -75,7 +78,11 @@ class Front:
         connection: Connection | None = scope.get("gateway.connection")
         if connection is not None and connection.unread(scope):
             send = closing(scope, send, connection, self._patience)
+        if b"key=" in scope["query_string"]:
+            take_query_key(headers, scope["query_string"])
         endpoint = self._endpoints.get(scope["path"])
+        if endpoint is None and ":" in scope["path"]:
+            endpoint = self._find(scope)
         if endpoint is not None:
             await self._serve(endpoint, scope, headers, receive, AsgiOutlet(send, common, connection))
             return

@@ -19,10 +19,11 @@ from gateway import __version__
 from gateway.engine.fleet import Fleet
 from gateway.errors import BadRequest, GatewayError, Internal, MethodNotAllowed, NotFound
 from gateway.observe import Metrics
+from gateway.server import gemini
 from gateway.server.answer import error_answer, internal
 from gateway.server.models import card, cards
 from gateway.server.ollama import add_listing
-from gateway.server.shape import error_shape
+from gateway.server.shape import error_shape, speaks_gemini
 
 Serve = Callable[..., Awaitable[Response]]
 
@@ -58,7 +59,9 @@ def build_routes(fleet: Fleet, metrics: Metrics, started: int, draining: Callabl
         return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @get("/v1/models")
-    async def list_models() -> Response:
+    async def list_models(request: Request) -> Response:
+        if speaks_gemini(dict(request.headers.raw), request.scope["query_string"]):
+            return gemini.list_models(request, fleet)
         data = cards(fleet, started)
         ids = [c["id"] for c in data]
         return answer(
@@ -72,13 +75,16 @@ def build_routes(fleet: Fleet, metrics: Metrics, started: int, draining: Callabl
         )
 
     @get("/v1/models/{model:path}")
-    async def get_model(model: str) -> Response:
+    async def get_model(request: Request, model: str) -> Response:
+        if speaks_gemini(dict(request.headers.raw), request.scope["query_string"]):
+            return gemini.get_model(model, fleet)
         for c in cards(fleet, started):
             if c["id"] == model:
                 return answer(c)
         name = fleet.resolve(model)  # a pattern of aliases, or ModelNotFound
         return answer(card(name, model, started))
 
+    gemini.add_models(app, fleet)
     add_listing(app, fleet, started)
     _errors(app)
     return app

@@ -70,7 +70,8 @@ def _backend(check: Check, where: Where, name: str, value: Any, timeouts: Timeou
     if section is None:
         _secret_anyway(check, where, told)
         return None
-    url = section.url or _default_url(check, where, section.kind)
+    url = section.url or _default_url(check, where, section)
+    extra["url"] = url
     extra["api_key"] = check.secret(where, section.api_key_env, section.api_key_file)
     if extra["facts"] is not None:
         _merge_beside(check, where, section, extra["facts"])
@@ -86,10 +87,13 @@ def _secret_anyway(check: Check, where: Where, told: dict[str, Any]) -> None:
         check.secret(where, variable, None)
 
 
-def _default_url(check: Check, where: Where, kind: str | None) -> str:
+def _default_url(check: Check, where: Where, section: BackendSettings) -> str:
     """Where servers of that kind are unless the file says so: only hosted ones have such a place."""
+    kind = section.kind
     try:
-        found = str(getattr(backends.load(kind), "default_url", "")) if kind else ""
+        backend = backends.load(kind) if kind else None
+        at = getattr(backend, "url_at", None)
+        found = str(at(section.location or "global") if at else getattr(backend, "default_url", ""))
     except ImportError as error:
         check.problem((*where, "kind"), f"{kind} can't be used here: {error.msg}")
         return ""

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from gateway import errors
-from gateway.backends import Reply, load, run_probe
+from gateway.backends import Backend as Seam
+from gateway.backends import Reply, kinds, load, run_probe
 from gateway.backends.wire.samples import PNG, WAV
 from gateway.canonical.content import (
     Audio,
@@ -375,3 +376,9 @@ def test_life_and_claims() -> None:
     assert BACKEND.claims(listing(card("x", "generateContent")))
     assert not BACKEND.claims(Reply(200, body=b'{"models": [{"name": "llama"}]}'))
     assert not BACKEND.claims(Reply(200, body=b'{"data": [{"id": "x"}]}'))
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_every_kind_has_all_that_the_engine_looks_for(kind: str) -> None:
+    names = [n for n in (*Seam.__annotations__, *vars(Seam)) if not n.startswith("_")]
+    assert len(names) > 15 and [n for n in names if not hasattr(load(kind), n)] == []

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from gateway import errors
-from gateway.backends import Reply, load, run_probe
-from gateway.backends.vertex import MANAGED, Backend, Place, base_url, right_form
+from gateway.backends import Place, Reply, load, run_probe
+from gateway.backends.vertex import MANAGED, Backend, base_url, right_form
 from gateway.backends.wire.samples import PNG, WAV
 from gateway.canonical.content import Audio, Image, Media, Message, Text
 from gateway.canonical.facts import Facts, Target
@@ -32,11 +32,12 @@ HERE = "projects/p/locations/us-central1/endpoints"
 
 
 def managed(*models: str) -> Backend:
-    return Backend().at("p", "", "", False, models)
+    return Backend().placed(Place("https://aiplatform.googleapis.com", "p", models=models))
 
 
 def own(own_host: bool = False, *models: str) -> Backend:
-    return Backend().at("p", "us-central1", "123", own_host, models)
+    host = "123.us-central1-9.prediction.vertexai.goog" if own_host else "us-central1-aiplatform.googleapis.com"
+    return Backend().placed(Place(f"https://{host}", "p", "us-central1", "123", models))
 
 
 def built(backend: Backend, request: Any = None, model: str = MANAGED, **facts: Any) -> Any:
@@ -68,7 +69,7 @@ def test_endpoints() -> None:
         "chat_template_kwargs": {"enable_thinking": False},
     }
     assert built(own(), runtime="vllm").path == shared.path
-    named = Backend().at("p", "l", "/projects/9/locations/x/endpoints/7", True, ())
+    named = Backend().placed(Place("http://10.0.0.1:8", "p", "l", "/projects/9/locations/x/endpoints/7"))
     assert built(named).path == "/v1/projects/9/locations/x/endpoints/7/chat/completions"
 
 
@@ -134,12 +135,12 @@ NAME = "google/gemma4@gemma-4-31b-it"
 
 @pytest.mark.parametrize("name", [NAME, f"publishers/{NAME}", "publishers/google/models/gemma4@gemma-4-31b-it"])
 def test_a_name_to_deploy_is_answered_with_the_right_form(name: str) -> None:
-    advice = right_form(name, Place("p", "us-central1"))
+    advice = right_form(name, Place("", "p", "us-central1"))
     assert advice is not None and f"{HERE}/ENDPOINT_ID/chat/completions" in advice and MANAGED in advice
     with pytest.raises(errors.UnsupportedParameter) as caught:
         built(managed(), model=name)
-    assert caught.value.message == right_form(name, Place("p"))
-    assert right_form(MANAGED, Place("p")) is None
+    assert caught.value.message == right_form(name, Place("", "p"))
+    assert right_form(MANAGED, Place("", "p")) is None
 
 
 def test_other_operations() -> None:

@@ -37,6 +37,12 @@ class Scripted:
             return Discovery("down", detail=reply.error)
         return Discovery("ready", [Model(reply.body.decode())])
 
+    def placed(self, _: Any) -> Any:
+        return self
+
+    def credentials(self, key: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {key}"}
+
     def alive(self) -> Any:
         reply = yield Call("GET", LIVENESS)
         state: State = "ready" if reply.status == 200 else "down"

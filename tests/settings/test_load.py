@@ -56,7 +56,7 @@ def test_the_shape_of_the_design() -> None:
     assert {n: (b.kind, b.url, b.local) for n, b in settings.backends.items()} == {
         "ears": ("llamacpp", "http://127.0.0.1:8081", True),
         "blackwell": ("vllm", "http://gpu1:8000", True),
-        "google": ("gemini", None, False),
+        "google": ("gemini", "https://api.example.com", False),
         "mac": (None, "http://mac.local:8080", True),
     }
     key = settings.backends["blackwell"].api_key

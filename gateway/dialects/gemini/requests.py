@@ -60,7 +60,8 @@ def model_id(name: object, limits: Limits = LIMITS) -> str:
         if found.startswith("publishers/"):
             _, publisher, _, rest = [*found.split("/", 3), "", "", ""][:4]
             found = rest
-        found = found.removeprefix("models/")
+        while found.startswith("models/"):
+            found = found.removeprefix("models/")
         given = found if publisher in ("", "google") else f"{publisher}/{found}"
     return model_name(given, limits)
 
