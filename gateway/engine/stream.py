@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from itertools import takewhile
+from typing import NoReturn
 
 import msgspec
 
@@ -89,11 +91,12 @@ class StreamedReply:
                 data, broken = b"", e
             events = decoder.feed(data) if data else decoder.end()
             if broken is not None and not (events and type(events[-1]) is End):
-                raise broken  # with every finish said, how the connection ended does not matter
+                # with every finish said, how the connection ended does not matter
+                await self._break_off([e for e in events if type(e) is not Fault], broken)
             if not events:
                 if data:
                     continue  # comments: the connection lives, the answer does not move
-                raise Truncated("the server's answer ended before it was complete")
+                await self._break_off([], Truncated("the server's answer ended before it was complete"))
             done = await self._look(events, clock())
             if filters:
                 events = complete(filters, events) if done else run(filters, events)
@@ -134,7 +137,7 @@ class StreamedReply:
         """Where all that is demanded is of calls, what comes before the first one may be shown."""
         demand = self._job.chain.demand
         assert demand is not None
-        self._called = self._called or any(isinstance(e, PartStart) and e.kind == "tool_call" for e in events)
+        self._called = self._called or not all(map(_is_no_call, events))
         return self._called or not demand.calls_only
 
     def _verify(self) -> None:
@@ -167,7 +170,7 @@ class StreamedReply:
             elif kind is End:
                 done = True
             elif isinstance(e, Fault):
-                await self._broken(events, e)
+                await self._break_off(events[: events.index(e)], fault_error(e))
             elif isinstance(e, Start):
                 check_model(self._d, e.model)
         if content and not record.first:
@@ -206,14 +209,16 @@ class StreamedReply:
             await job.outlet.write(data)
             watch.phase, watch.expires = "idle", clock() + self._limits.idle
 
-    async def _broken(self, events: list[Event], fault: Fault) -> None:
-        """The answer can't be completed: what came before the fault is still the client's."""
-        before = events[: events.index(fault)]
+    async def _break_off(self, events: list[Event], error: GatewayError) -> NoReturn:
+        """The answer can't be completed: `events`, and what the filters hold, are still the client's, but for what is
+        held until the answer was checked."""
         if self._job.streamed and self._job.content:
-            before = [*run(self._filters, before), *finish(self._filters)] if self._filters else before
+            before = [*run(self._filters, events), *finish(self._filters)]
+            if self._hold:
+                before = [] if self._called else list(takewhile(_is_no_call, before))
             if before:
                 await self._write(before)
-        raise fault_error(fault)
+        raise error
 
     async def _not_a_stream(self) -> GatewayError:
         backend = self._d.server.backend
@@ -255,6 +260,10 @@ class StreamedReply:
         if tokens >= TELLING:
             rate = tokens / max(0.001, record.first - self._job.sent)
             c.rate = rate if not c.rate or rate < c.rate else 0.9 * c.rate + 0.1 * rate
+
+
+def _is_no_call(e: Event) -> bool:
+    return not (isinstance(e, PartStart) and e.kind == "tool_call")
 
 
 def fault_error(fault: Fault) -> GatewayError:

@@ -8,8 +8,12 @@ from typing import Any
 
 import pytest
 
+from gateway.backends import load
+from gateway.canonical.facts import Facts
+from gateway.canonical.requests import Chat, Tool
 from gateway.dialects.openai import chat_codec
 from gateway.engine.deadlines import Sweep, Watch
+from gateway.engine.filtering import chain_for
 from gateway.engine.fleet import Deployment
 from gateway.engine.job import Job
 from gateway.engine.stream import SPOKEN, TELLING, Limits, StreamedReply, decode_reply
@@ -50,12 +54,22 @@ class Scripted:
 class Relayed:
     """One streamed reply, with what came of it."""
 
-    def __init__(self, *reads: bytes | GatewayError, streamed: bool = True, kind: str = "openai", **about: Any) -> None:
+    def __init__(
+        self,
+        *reads: bytes | GatewayError,
+        streamed: bool = True,
+        kind: str = "openai",
+        facts: Facts | None = None,
+        request: Chat | None = None,
+        **about: Any,
+    ) -> None:
         settings = settings_of(backend={"kind": kind})
-        self.d: Deployment = deployment(settings)
+        self.d: Deployment = deployment(settings, facts)
         self.job: Job
         self.client: Client
-        self.job, self.client = job_of(settings, ask(), streamed=streamed)
+        self.job, self.client = job_of(settings, request or ask(), streamed=streamed)
+        if facts is not None:
+            self.job.chain = chain_for(self.job.request, load(kind), facts, "fix", streamed=streamed)
         if streamed:
             self.job.encoder = chat_codec.encoder(self.job.request, "m")
         self.watch = Watch(Sweep(), 0.0, 1e9)
@@ -133,6 +147,32 @@ async def test_with_every_finish_said_it_is_complete_however_it_ends(end: bytes 
     r = Relayed(ROLE + HELLO, END, end)
     await r.run()
     assert r.client.done and r.client.text.rstrip().endswith("data: [DONE]")
+
+
+CUTS: list[bytes | GatewayError] = [b"", Reset("broken"), b"data: {nope\n\n"]
+cuts = pytest.mark.parametrize("cut", CUTS, ids=["an end", "a break", "no JSON"])
+
+
+@cuts
+async def test_what_the_filters_hold_is_the_client_s_however_it_breaks(cut: bytes | GatewayError):
+    may_begin_markup = event_bytes(answers.chunk({"content": " 1 <"}))
+    r = Relayed(ROLE + HELLO, may_begin_markup, cut, facts=Facts(family="gemma4"))
+    with pytest.raises(GatewayError):
+        await r.run()
+    assert r.words == "Hello 1 <"
+
+
+@cuts
+@pytest.mark.parametrize("together", [False, True])
+async def test_what_is_held_to_be_verified_is_not_shown_when_it_breaks(cut: bytes | GatewayError, together: bool):
+    tool = Tool("f", parameters={"type": "object", "required": ["a"]}, strict=True)
+    call = {"index": 0, "id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"b": 1}'}}
+    more = WORLD + event_bytes(answers.chunk({"tool_calls": [call]}))
+    reads = [ROLE + HELLO, more + cut] if together and isinstance(cut, bytes) else [ROLE + HELLO, more, cut]
+    r = Relayed(*reads, facts=Facts(tools=True), request=ask(tools=[tool], stream=True))
+    with pytest.raises(GatewayError):
+        await r.run()
+    assert "tool_calls" not in r.client.text and r.words.startswith("Hello")
 
 
 async def test_only_what_moves_the_answer_puts_its_limit_off():
