@@ -7,15 +7,22 @@ import asyncio
 import gc
 import json
 import os
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
-
-import httpx2
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gateway import __version__
 from gateway.settings import ConfigErrors, NotBuilt, Settings, defaults, load, refuse_unbuilt
+
+if TYPE_CHECKING:
+    from gateway.report.asking import Asking
+
+T = TypeVar("T")
+
+DEFAULT_URL = "http://127.0.0.1:4000"
+"""Where a running gateway is looked for."""
 
 SEARCH = ("gateway.yaml", "config/local.yaml")
 """Where a configuration is looked for when none is named."""
@@ -83,6 +90,26 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--key-env", default="GATEWAY_API_KEY", help="the variable that holds the key")
     explain.add_argument("--json", action="store_true", help="as JSON")
     explain.set_defaults(run=_explain)
+
+    caps = sub.add_parser("caps", help="what each deployment can do, and how that is known")
+    caps.add_argument("--url", default=None, help="a running gateway (default http://127.0.0.1:4000)")
+    caps.add_argument("--config", "-c", type=Path, help="look at this configuration's servers instead")
+    caps.add_argument("--key-env", default="GATEWAY_API_KEY", help="the variable that holds the key")
+    caps.add_argument(
+        "--deep", action="store_true", help="send pictures, sounds and videos, and see what comes through"
+    )
+    caps.add_argument("--hosted", action="store_true", help="with --deep: ask hosted servers as well, which costs")
+    caps.add_argument("--json", action="store_true", help="as JSON")
+    caps.set_defaults(run=_caps)
+
+    doctor = sub.add_parser(
+        "doctor",
+        help="what is wrong with a configuration's servers, and what to change",
+        epilog="exit codes: 0 nothing to change, 1 something is, 2 the configuration is wrong. Codes: docs/doctor.md",
+    )
+    _config_arguments(doctor)
+    doctor.add_argument("--json", action="store_true", help="as JSON")
+    doctor.set_defaults(run=_doctor)
 
     sub.add_parser("demo", help="an embedded fleet of real llama.cpp servers (see gateway demo --help)")
     sub.add_parser("worker", help="one model server in the foreground (see gateway worker --help)")
@@ -179,15 +206,10 @@ def _explain(args: argparse.Namespace) -> int:
     except ValueError as e:
         print(f"gateway explain: {args.body} is not JSON: {e}", file=sys.stderr)
         return 2
-    if args.config is not None:
-        status, out = asyncio.run(_explain_here(load(args.config, os.environ), body))
-    else:
-        url = (args.url or "http://127.0.0.1:4000").rstrip("/")
-        try:
-            status, out = _explain_there(url, body, os.environ.get(args.key_env, ""))
-        except (httpx2.HTTPError, ValueError) as e:
-            print(f"gateway explain: no gateway answers at {url} ({type(e).__name__})", file=sys.stderr)
-            return 1
+    status, out = asyncio.run(_asked(args, lambda asking: asking.post("/v1/route/explain", body)))
+    if status == 0:
+        print(f"gateway explain: no gateway answers at {args.url or DEFAULT_URL}: {out}", file=sys.stderr)
+        return 1
     if args.json:
         print(json.dumps(out, indent=2))
     elif status != 200:
@@ -197,27 +219,62 @@ def _explain(args: argparse.Namespace) -> int:
     return 0 if status == 200 and out.get("chosen") else 1
 
 
-def _explain_there(url: str, body: Any, key: str) -> tuple[int, dict[str, Any]]:
-    headers = {"authorization": f"Bearer {key}"} if key else {}
-    reply = httpx2.post(f"{url}/v1/route/explain", json=body, headers=headers, timeout=60, trust_env=False)
-    return reply.status_code, reply.json()
+async def _asked(args: argparse.Namespace, use: Callable[[Asking], Awaitable[T]]) -> T:
+    """What a gateway says: the running one, or one that is built here from `--config`."""
+    from gateway.report.asking import built, running
+
+    if args.config is not None:
+        async with built(load(args.config, os.environ)) as (_, asking):
+            return await use(asking)
+    url = (args.url or DEFAULT_URL).rstrip("/")
+    async with running(url, os.environ.get(args.key_env, "")) as asking:
+        return await use(asking)
 
 
-async def _explain_here(settings: Settings, body: Any) -> tuple[int, dict[str, Any]]:
-    """Without a running gateway: one is built, its servers are probed, and nothing listens."""
-    from gateway.app import Gateway
+def _caps(args: argparse.Namespace) -> int:
+    from gateway.report.asking import NoGateway
+    from gateway.report.caps import rows, table, with_rates
+    from gateway.report.deep import look
 
-    gateway = Gateway(settings)
-    await gateway.start()
+    async def use(asking: Asking) -> list[dict[str, Any]]:
+        found = rows(await asking.cards())
+        if args.deep:
+            await look(found, asking.chat, hosted=args.hosted)
+            with_rates(found, rows(await asking.cards()))
+        return found
+
     try:
-        transport = httpx2.ASGITransport(app=gateway.front)
-        key = settings.auth.api_key
-        headers = {"authorization": f"Bearer {key.get_secret_value()}"} if key else {}
-        async with httpx2.AsyncClient(transport=transport, base_url="http://gateway") as client:
-            reply = await client.post("/v1/route/explain", json=body, headers=headers)
-            return reply.status_code, reply.json()
-    finally:
-        await gateway.stop()
+        found = asyncio.run(_asked(args, use))
+    except NoGateway as e:
+        print(f"gateway caps: {e}; `gateway caps -c FILE` looks at a configuration's servers itself", file=sys.stderr)
+        return 1
+    if args.json:
+        print(json.dumps({"deployments": found}, indent=2))
+    else:
+        print(table(found, shutil.get_terminal_size((120, 24)).columns))
+    return 0 if found else 1
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from gateway.report.asking import built
+    from gateway.report.doctor import contained, examine, exit_code, told
+
+    settings, _ = _config(args)
+    if not settings.backends:
+        print("gateway doctor: no backends are configured", file=sys.stderr)
+        return 2
+
+    async def examined() -> int:
+        async with built(settings) as (gateway, _):
+            inside = contained(env=os.environ)
+            found = await examine(gateway.fleet, gateway.prober, gateway.upstream, in_container=inside)
+            if args.json:
+                print(json.dumps({"ok": not exit_code(found), "findings": [c.view() for c in found]}, indent=2))
+            else:
+                print(told(found, gateway.fleet))
+            return exit_code(found)
+
+    return asyncio.run(examined())
 
 
 def _told(out: dict[str, Any]) -> str:

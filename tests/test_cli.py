@@ -17,7 +17,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "gateway.yaml"
 
 
-@pytest.mark.parametrize("command", ["check", "serve", "explain"])
+@pytest.mark.parametrize("command", ["check", "serve", "explain", "caps", "doctor"])
 def test_what_is_not_built_is_said_alike(command: str, file: Path, capsys: pytest.CaptureFixture[str]):
     file.write_text(BACKEND + "quotas: {in_flight: 1}\nlimits: {connections: 1}\n")
     body = file.with_name("body.json")
@@ -51,3 +51,26 @@ def test_what_is_fine(file: Path, capsys: pytest.CaptureFixture[str]):
     file.write_text(BACKEND)
     assert run(["check", "-c", str(file)]) == 0
     assert "ok" in capsys.readouterr().out
+
+
+def test_doctor_of_what_is_not_there(file: Path, capsys: pytest.CaptureFixture[str]):
+    file.write_text(BACKEND)
+    assert run(["doctor", "--json", "-c", str(file)]) == 1
+    out = json.loads(capsys.readouterr().out)
+    assert out["ok"] is False
+    assert [(f["backend"], f["code"], f["level"]) for f in out["findings"]] == [("a", "unreachable", "error")]
+    assert run(["doctor", str(file)]) == 1
+    assert "error   unreachable" in capsys.readouterr().out
+    file.write_text("listen: 127.0.0.1:0\n")
+    assert run(["doctor", str(file)]) == 2
+
+
+def test_caps_of_nothing(file: Path, capsys: pytest.CaptureFixture[str]):
+    file.write_text(BACKEND)
+    assert run(["caps", "--json", "-c", str(file)]) == 1
+    assert json.loads(capsys.readouterr().out) == {"deployments": []}
+    body = file.with_name("body.json")
+    body.write_text('{"model": "auto", "messages": []}')
+    for command in (["caps"], ["explain", str(body)]):
+        assert run([*command, "--url", "http://127.0.0.1:9"]) == 1
+        assert "no gateway answers at http://127.0.0.1:9" in capsys.readouterr().err

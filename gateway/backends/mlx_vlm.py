@@ -144,7 +144,7 @@ class Backend(OpenAIWire):
         health = yield Call("GET", "/health")
         told = json_of(health)
         if not isinstance(told, dict) or "loaded_model" not in told:
-            return trouble(health if health.status != 200 else (yield Call("GET", "/v1/models")))
+            return trouble(health, "/health")
         version = health.headers.get("server", "").partition("mlx_vlm/")[2]
         name = told["loaded_model"]
         if not isinstance(name, str) or not name:

@@ -187,7 +187,7 @@ class Backend(OpenAIWire):
         told = json_of(listed)
         tags = told.get("models") if isinstance(told, dict) else None
         if not isinstance(tags, list):
-            return trouble(listed if listed.status != 200 else Reply(200))
+            return trouble(listed, "/api/tags")
         version = json_of((yield Call("GET", "/api/version")))
         number = _text(_dict(version).get("version"))
         loaded = _loaded((yield Call("GET", "/api/ps")))

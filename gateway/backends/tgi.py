@@ -66,6 +66,7 @@ class Backend(OpenAIWire):
         **dict.fromkeys(("operation", "chat", "completion"), "serve a generating model with a chat template"),
         "embedding": "use Text Embeddings Inference",
         "count_tokens": "TGI counts no chats",
+        "body_limit": "start it with --payload-limit 70000000 (its default is 2000000)",
     }
     manner = Manner(
         sampling=frozenset({"top_k", "min_p", "repetition_penalty", "logit_bias"}), thoughts=False, one_text=True
@@ -102,7 +103,7 @@ class Backend(OpenAIWire):
         reply = yield Call("GET", "/info")
         info = json_of(reply)
         if not isinstance(info, dict) or not isinstance(info.get("model_id"), str):
-            return trouble(reply if reply.status != 200 else Reply(200))
+            return trouble(reply, "/info")
         name: str = info["model_id"]
         version = info.get("version")
         version = version if isinstance(version, str) else ""

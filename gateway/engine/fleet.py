@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from gateway.backends import Backend, Discovery, Model, Place, load
-from gateway.canonical.facts import Facts, State, Target, layer
+from gateway.canonical.facts import FACT_NAMES, Facts, Finding, Source, State, Target, layer
 from gateway.canonical.requests import ThinkingConfig
 from gateway.engine.admission import Gate
 from gateway.engine.news import News, drift
@@ -64,7 +64,8 @@ class Deployment:
 class Server:
     """One backend of the configuration. `state` is the server's own; each deployment's state follows it. `queue` = how
     many may wait for one of its targets at most. `deployments`: by what the configuration asks for, the others by the
-    model's id."""
+    model's id. `findings`: the newest full probe's. `skew`: seconds that its clock is ahead of ours, None where it does
+    not tell the time."""
 
     def __init__(self, settings: BackendSettings, backend: Backend | None, queue: int = 100) -> None:
         self.settings = settings
@@ -74,6 +75,8 @@ class Server:
         self._locate()
         self.state: State = "unprobed"
         self.detail = ""
+        self.findings: list[Finding] = []
+        self.skew: float | None = None
         self.failures = 0
         self.late = 0
         self.slow = False
@@ -125,7 +128,7 @@ class Server:
 
     def learn(self, found: Discovery) -> list[News]:
         """A full probe's result. Returns what changed since the last one."""
-        self.state, self.detail = found.state, found.detail
+        self.state, self.detail, self.findings = found.state, found.detail, found.findings
         if found.state not in ("ready", "cold"):
             self.live(found.state, found.detail)
             return []
@@ -227,9 +230,15 @@ class Server:
         c.queue_limit = min(self.queue, max(8, 2 * c.limit))
 
     def _facts(self, probed: Facts, *names: str) -> Facts:
+        """What a kind of server can't do it can't do with any model; what it can, the model decides."""
         assumed = self.backend.assumed if self.backend else Facts()
+        never = Facts()
+        for name in FACT_NAMES:
+            if getattr(assumed, name) is False:
+                setattr(never, name, False)
+        said: tuple[Source, Facts] = ("operator", self.settings.facts)
         family = _family(*names)
-        return layer(("operator", self.settings.facts), ("probed", probed), ("family", family), ("assumed", assumed))
+        return layer(said, ("probed", probed), ("assumed", never), ("family", family), ("assumed", assumed))
 
     def _adopt(self, d: Deployment, model: Model) -> list[News]:
         """A model that is not loaded tells less than one that is: only what was seen while it was is compared."""

@@ -7,14 +7,17 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
+import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
 
 import httpx2
 
 from gateway.backends import Call, Discovery, Reply, kinds, load
+from gateway.backends.wire.listing import trouble
 from gateway.canonical.facts import State
 from gateway.engine.fleet import Fleet, Server
 from gateway.engine.load import measure
@@ -142,6 +145,7 @@ class Prober:
             if server.backend is None:
                 server.live("down", server.detail)
                 server.next_facts = 0.0
+                self._tell(server, before, detail)
                 return
         found: Discovery = await self._run(server, server.backend.probe())
         if server.slow and before in STEADY and await self._late(server, found):
@@ -153,9 +157,7 @@ class Prober:
         now = asyncio.get_running_loop().time()
         server.next_facts = now + server.settings.timeouts.facts if usable and not server.again else 0.0
         self._fleet.rename()
-        if server.state != before or server.detail != detail:
-            words = f"{before} -> {server.state}" + (f": {server.detail}" if server.detail else "")
-            self._changed("state", server, words, "")
+        self._tell(server, before, detail)
         for event, words, fact in news:
             self._changed(event, server, words, fact)
         recovered = before not in STEADY
@@ -165,6 +167,11 @@ class Prober:
                 d.breaker.reset()
                 d.rest_until = 0.0 if recovered else d.rest_until
                 d.note_rest()
+
+    def _tell(self, server: Server, before: State, detail: str) -> None:
+        if server.state != before or server.detail != detail:
+            words = f"{before} -> {server.state}" + (f": {server.detail}" if server.detail else "")
+            self._changed("state", server, words, "")
 
     async def _late(self, server: Server, found: Discovery) -> bool:
         """A busy server answered late, or not at all: whether to leave what is known of it as it is. Once it is asked
@@ -182,15 +189,13 @@ class Prober:
     async def _detect(self, server: Server) -> None:
         """Finds out what kind of server answers at an address whose kind was not given."""
         reply = await self._send(server, Call("GET", "/v1/models"))
-        if reply.status == 0:
-            server.detail = reply.error
-            return
         for kind in [*(k for k in kinds() if k != "openai"), "openai"]:
             backend = load(kind)
             if backend.claims(reply):
                 server.detected(backend)
                 return
-        server.detail = f"it answers {reply.status} to GET /v1/models: no kind of server that is known here"
+        found = trouble(reply)
+        server.detail, server.findings = found.detail, found.findings
 
     async def _run(self, server: Server, steps: Generator[Call, Reply, Any]) -> Any:
         """Afterwards `slow` tells whether any of its calls was answered too late."""
@@ -217,6 +222,10 @@ class Prober:
             )
         return client
 
+    async def ask(self, server: Server, call: Call) -> Reply:
+        """One call beside the probes, for who wants to know more. Never raises."""
+        return await self._send(server, call)
+
     async def _send(self, server: Server, call: Call) -> Reply:
         timeout = server.settings.timeouts.probe
         try:
@@ -235,12 +244,21 @@ class Prober:
                         size += len(data)
                         if size > MAX_REPLY:
                             return Reply(0, error="its reply to a probe is larger than 8 MiB")
+                    _note_clock(server, response.headers.get("date"))
                     return Reply(response.status_code, dict(response.headers), b"".join(pieces))
         except TimeoutError:
             server.slow = True
             return Reply(0, error=f"it did not answer a probe within {timeout:g} s")
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as e:
             return Reply(0, error=_words(e))
+
+
+def _note_clock(server: Server, date: str | None) -> None:
+    """What the `Date` of a reply says about the server's clock. It is a whole second that was cut off."""
+    if date is None:
+        return
+    with suppress(ValueError):
+        server.skew = parsedate_to_datetime(date).timestamp() + 0.5 - time.time()
 
 
 def _words(error: Exception) -> str:

@@ -4,15 +4,57 @@ meaning; what a server's own probe found comes beside these (`Discovery.findings
 from __future__ import annotations
 
 import re
+from typing import Literal
 
-from gateway.canonical.facts import Finding
+from gateway.canonical.facts import Finding, State
 from gateway.routing.candidate import Candidate
 from gateway.routing.fit import WEIGHT_ONLY
+
+Level = Literal["error", "warning", "note"]
+"""error: requests that should work don't. warning: they work worse than they could, or may break. note: worth
+knowing."""
+
+CODES: dict[str, tuple[Level, str]] = {
+    "unreachable": ("error", "The server does not answer, or was not seen yet."),
+    "loading": ("note", "The server is loading its model."),
+    "no-key": (
+        "error",
+        "The server wants an API key that the configuration does not give it, or refuses the one it has.",
+    ),
+    "redirect": ("error", "The address redirects. Redirects are never followed: a key could end up elsewhere."),
+    "web-page": ("error", "A web page answers at the address, not an API."),
+    "other-api": ("error", "Something answers that is not a server of the configured kind."),
+    "wrong-kind": ("warning", "The server is of another kind than the configuration says."),
+    "no-models": ("error", "The server answers and lists no models."),
+    "wrong-model": ("error", "The server does not list the model that the configuration names."),
+    "which-model": ("warning", "The server does not say which of its models it has loaded."),
+    "mixed-name": ("note", "One public name leads to models of different sizes."),
+    "unsupported-model": ("warning", "Servers of this kind are known not to run this model well."),
+    "unknown-media": (
+        "warning",
+        "Neither the server nor the model's name says whether it takes pictures, sound or video.",
+    ),
+    "no-image": ("warning", "The model sees, and this server does not let it."),
+    "no-audio": ("warning", "The model hears, and this server does not let it."),
+    "no-video": ("warning", "The model takes video, and this server does not let it."),
+    "media-limit": ("warning", "The server takes one picture in a request; a conversation soon holds more."),
+    "no-tools": ("warning", "The model calls tools, and this server does not let it."),
+    "no-tool-parser": ("warning", "The server was started without a parser for tool calls."),
+    "small-context": ("warning", "The context is smaller than what coding agents send with their first request."),
+    "old-template": ("warning", "The model's chat template is older than its last known fault."),
+    "attention-override": ("warning", "An attention kernel was chosen by hand that may not take heads of 512."),
+    "nvfp4-hardware": ("warning", "NVFP4 weights on something else than Blackwell."),
+    "moe-quantization": ("warning", "A quantization that does not fit the experts of 26B-A4B."),
+    "body-limit": ("warning", "The server, or a proxy before it, refuses bodies as large as the media that it takes."),
+    "clock-skew": ("warning", "The server's clock and the gateway's differ: logs and signed URLs do not match."),
+    "cloud-models": ("note", "The server lists models that run elsewhere. They are left out."),
+}
+"""All codes -> how bad it is, and what it means."""
 
 SMALL_CONTEXT = 8192
 """Tokens: less than coding agents send with their first request."""
 
-_STATES = {
+_STATES: dict[str, tuple[str, str]] = {
     "down": ("unreachable", "it can't be reached"),
     "unprobed": ("unreachable", "it was not seen yet"),
     "loading": ("loading", "it is loading its model"),
@@ -25,17 +67,22 @@ _K_QUANT = re.compile(r"q[2-6]_k(?:_\w+)?")
 def findings(c: Candidate, url: str = "", *, in_container: bool = False) -> list[Finding]:
     """`url` is the backend's; `in_container`: the gateway itself runs in one."""
     out: list[Finding] = []
-    model = c.target.model
     if c.state in _STATES:
-        code, text = _STATES[c.state]
-        fix = ""
-        if code == "unreachable" and in_container and _LOOPBACK.search(url):
-            text += ", and its address is the container's own loopback"
-            fix = "use the host's address (host.docker.internal), or a network of both containers"
-        out.append(Finding(code, f"{text}{f': {c.detail}' if c.detail else ''}", fix, model))
+        out.append(state_finding(c.state, c.detail, c.target.model, url, in_container=in_container))
         if c.state != "loading":
             return out
     return out + _abilities(c) + _quantization(c)
+
+
+def state_finding(state: State, detail: str, model: str, url: str, *, in_container: bool) -> Finding:
+    """What a state says in which nothing, or something else, is served. Of a server that was never seen there is no
+    model to name."""
+    code, text = _STATES[state]
+    fix = ""
+    if code == "unreachable" and in_container and _LOOPBACK.search(url):
+        text += ", and its address is the container's own loopback"
+        fix = "use the host's address (host.docker.internal), or a network of both containers"
+    return Finding(code, f"{text}{f': {detail}' if detail else ''}", fix, model)
 
 
 def _abilities(c: Candidate) -> list[Finding]:
@@ -51,6 +98,13 @@ def _abilities(c: Candidate) -> list[Finding]:
         if f.tools is False and f.operations != frozenset({"completion"}):
             text = "the model calls tools, and this server does not let it"
             out.append(Finding("no-tools", text, c.hints.get("tools", ""), model))
+    unknown = [m for m in ("image", "audio", "video") if getattr(f, m) is None]
+    if unknown and f.family is None and f.operations != frozenset({"embedding"}):
+        text = f"nobody says whether it takes {', '.join(unknown)}: requests with them go elsewhere"
+        say = ", ".join(f"{m}: true" for m in unknown)
+        out.append(Finding("unknown-media", text, f"say at its backend what holds: `facts: {{{say}}}`", model))
+    if f.image and f.image_limit == 1:
+        out.append(Finding("media-limit", "it takes one picture in a request", c.hints.get("image_limit", ""), model))
     if f.context is not None and f.context < SMALL_CONTEXT and not f.fixture:
         text = f"its context of {f.context} tokens is too small for most agents"
         out.append(Finding("small-context", text, c.hints.get("context", ""), model))

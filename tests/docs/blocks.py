@@ -1,4 +1,4 @@
-"""The parts of docs/gemma4-matrix.md that the code knows. `python -m tests.docs.blocks` writes them anew."""
+"""The parts of the pages in docs/ that the code knows. `python -m tests.docs.blocks` writes them anew."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from gateway.backends.base import OpenAIWire
 from gateway.canonical.facts import Facts, layer
 from gateway.families.default import QUANTIZATIONS
 from gateway.families.gemma4 import VARIANTS, recognise
+from gateway.routing.findings import CODES
 
-PAGE = Path(__file__).parent.parent.parent / "docs" / "gemma4-matrix.md"
+DOCS = Path(__file__).parent.parent.parent / "docs"
+PAGE = DOCS / "gemma4-matrix.md"
+PAGES = (PAGE, DOCS / "doctor.md")
 _BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 _WORDS = {True: "yes", False: "no", None: "asked"}
 
@@ -69,11 +72,16 @@ def tiers() -> str:
     return "".join(f"{i}. {', '.join(f'`{k}`' for k in group)}\n" for i, (_, group) in enumerate(groups, 1))
 
 
+def codes() -> str:
+    return table(["code", "level", "what it means"], [[f"`{c}`", level, text] for c, (level, text) in CODES.items()])
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "sizes": sizes,
     "kinds": kind_rows,
     "quantizations": quantizations,
     "tiers": tiers,
+    "codes": codes,
 }
 
 
@@ -83,4 +91,5 @@ def renewed(page: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(renewed(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(renewed(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -166,6 +166,26 @@ def test_a_mismatch_is_told_once_and_without_paths():
     assert event == "mismatch" and "it now serves c" in words
 
 
+# ---- what is known ----
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "image", "source"),
+    [
+        ("vllm", {}, True, "family"),
+        ("mlx_lm", {}, False, "assumed"),
+        ("tgi", {}, True, "family"),
+        ("mlx_lm", {"image": True}, True, "operator"),
+    ],
+)
+def test_what_a_kind_can_not_do_it_can_not_do_with_any_model(kind: str, said: dict[str, Any], image: bool, source: str):
+    fleet, _ = fleet_of(backend={"kind": kind, "facts": said})
+    serves(fleet, "google/gemma-4-12B-it")
+    facts = only(fleet, "google/gemma-4-12B-it").candidate.facts
+    assert (facts.image, facts.sources["image"]) == (image, source)
+    assert facts.audio is (kind == "vllm") and facts.family == "gemma4"
+
+
 # ---- drift ----
 
 

@@ -9,7 +9,7 @@ import msgspec
 from gateway.backends import Discovery, Reply
 from gateway.backends.wire import refusal
 from gateway.backends.wire.scrub import scrub
-from gateway.canonical.facts import State
+from gateway.canonical.facts import Finding, State
 
 
 def json_of(reply: Reply) -> Any:
@@ -31,20 +31,18 @@ def cards(reply: Reply) -> list[dict[str, Any]] | None:
     return [c for c in data if isinstance(c, dict) and isinstance(c.get("id"), str) and c["id"]]
 
 
-def trouble(reply: Reply) -> Discovery:
-    """What a reply to GET /v1/models that lists no models means, in words for the operator."""
+def trouble(reply: Reply, path: str = "/v1/models") -> Discovery:
+    """What a reply to GET `path`, which should list models and does not, means, in words for the operator."""
     status = reply.status
-    if cards(reply) == []:
-        return Discovery("down", detail="it lists no models")
     if status == 0:
         return Discovery("down", detail=reply.error or "nobody answers")
+    if cards(reply) == []:
+        return wrong("no-models", "it lists no models")
     if 300 <= status < 400:
-        return Discovery(
-            "down",
-            detail=f"it redirects (status {status}), which is not followed: set `url` to where the API itself is",
-        )
+        text = f"it redirects (status {status}), which is not followed"
+        return wrong("redirect", text, "set `url` to where the API itself is")
     if status in (401, 403):
-        return Discovery("down", detail="it wants an API key: name a variable that holds it in `api_key_env`")
+        return wrong("no-key", "it wants an API key", "name a variable that holds it in `api_key_env`")
     said = refusal.read(reply.body)
     words = scrub(said.message)[:200]
     if status == 503 and not said.html:
@@ -52,12 +50,20 @@ def trouble(reply: Reply) -> Discovery:
     if status == 429:
         return Discovery("down", detail="it is rate limiting the probe")
     if said.html:
-        return Discovery("down", detail="a web page answers there, not an API: check `url` and its port and path")
+        return wrong("web-page", "a web page answers there, not an API", "check `url` and its port and path")
     if status == 404:
-        return Discovery("down", detail="it has no /v1/models: is `url` the address without /v1, and `kind` right?")
+        text = f"it has no {path}: it is another API"
+        return wrong("other-api", text, "is `url` the address without /v1, and `kind` right?")
     if status == 200:
-        return Discovery("down", detail="its GET /v1/models is not a list of models: another API, or the wrong `kind`")
-    return Discovery("down", detail=f"GET /v1/models gave status {status}" + (f": {words}" if words else ""))
+        what = "a list of models" if path == "/v1/models" else "what this kind of server answers"
+        text = f"its GET {path} is not {what}: it is another API"
+        return wrong("other-api", text, "correct `kind`, or leave it out to have it detected")
+    return Discovery("down", detail=f"GET {path} gave status {status}" + (f": {words}" if words else ""))
+
+
+def wrong(code: str, text: str, fix: str = "") -> Discovery:
+    """A server that is not what the configuration takes it for."""
+    return Discovery("down", detail=f"{text}: {fix}" if fix else text, findings=[Finding(code, text, fix)])
 
 
 def alive_state(reply: Reply, unready: State) -> State:
