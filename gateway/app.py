@@ -18,6 +18,7 @@ from gateway.dialects.openai.responses import responses_codec
 from gateway.engine.admission import Memory
 from gateway.engine.deadlines import Sweep, sweep_interval
 from gateway.engine.dispatch import Dispatcher
+from gateway.engine.files import Files
 from gateway.engine.fleet import Fleet, Server
 from gateway.engine.gauges import TargetRow, target_rows
 from gateway.engine.job import ClientCodec
@@ -30,6 +31,7 @@ from gateway.engine.upstream import Upstream
 from gateway.observe import Log, Metrics
 from gateway.server.auth import Keys
 from gateway.server.explain import ExplainEndpoint
+from gateway.server.files import UploadDoor, add_files
 from gateway.server.front import Endpoint, Front
 from gateway.server.gemini import GeminiPaths
 from gateway.server.handlers import ModelEndpoint
@@ -87,7 +89,8 @@ class Gateway:
             self.recorder,
             lambda: self.keys,
             lambda: self.settings,
-            GeminiPaths(self.dispatcher, self.memory, self.sweep, lambda: self.settings).find,
+            GeminiPaths(*self._rest()).find,
+            UploadDoor(self.state.files).opens,
         )
         self.metrics.configured(self.settings.digest)
         self.sweep.start()
@@ -138,13 +141,17 @@ class Gateway:
         }
         out = {}
         for path, (operation, codec, kind) in table.items():
-            serve = kind("openai", codec, self.dispatcher, self.memory, self.sweep, lambda: self.settings)
+            serve = kind("openai", codec, *self._rest())
             out[path] = Endpoint(operation, "openai", serve)
         return out | self._other_dialects()
 
+    def _rest(self) -> tuple[Dispatcher, Memory, Sweep, Callable[[], Settings], Files]:
+        """What every model endpoint is built with, behind its codec."""
+        return self.dispatcher, self.memory, self.sweep, lambda: self.settings, self.state.files
+
     def _other_dialects(self) -> dict[str, Endpoint]:
         """The model endpoints of all dialects but OpenAI's, and the one that keeps its answers."""
-        rest = self.dispatcher, self.memory, self.sweep, lambda: self.settings
+        rest = self._rest()
         responses = ResponsesEndpoint(self.answers, "openai", responses_codec, *rest)
         out = {"/v1/responses": Endpoint("chat", "openai", responses)}
         for path, operation, codec in (
@@ -165,6 +172,7 @@ class Gateway:
     def _routes(self) -> Any:
         app = build_routes(self.fleet, self.metrics, self.started, lambda: self.front.draining)
         add_responses(app, self.answers)
+        add_files(app, self.state.files, lambda: self.settings)
         return app
 
     def _rows(self) -> list[TargetRow]:

@@ -38,8 +38,9 @@ class Endpoint:
 
 class Front:
     """`endpoints`: exact path -> endpoint, POST only; `find` looks for one where the path has a colon in it: the
-    model's name is a part of such a path. `rest` gets every other authenticated request. `draining` = about
-    to stop: connections are not kept. `closed` = new requests are refused."""
+    model's name is a part of such a path. `rest` gets every other authenticated request; `opens` gives the key id of a
+    request that needs no key, because it knows something else. `draining` = about to stop: connections are not kept.
+    `closed` = new requests are refused."""
 
     def __init__(
         self,
@@ -49,9 +50,11 @@ class Front:
         keys: Callable[[], Keys],
         settings: Callable[[], Settings],
         find: Callable[[Scope], Endpoint | None] = lambda _: None,
+        opens: Callable[[Scope], str | None] = lambda _: None,
     ) -> None:
         self._endpoints = endpoints
         self._find = find
+        self._opens = opens
         self._rest = rest
         self._recorder = recorder
         self._keys = keys
@@ -88,7 +91,7 @@ class Front:
             return
         if scope["path"] not in OPEN_PATHS:
             try:
-                scope["gateway.key"] = self._keys().check(headers)
+                scope["gateway.key"] = self._opens(scope) or self._keys().check(headers)
             except GatewayError as e:
                 await say(AsgiOutlet(send, common, connection), e, error_shape(scope["path"], headers))
                 return

@@ -14,9 +14,11 @@ from gateway.dialects import LIMITS, Limits
 from gateway.engine.admission import Memory
 from gateway.engine.deadlines import Sweep, Watch
 from gateway.engine.dispatch import Dispatcher
+from gateway.engine.files import Files
 from gateway.engine.job import ClientCodec, Job
 from gateway.engine.record import Record
 from gateway.errors import InvalidJson
+from gateway.server.attachments import attached
 from gateway.server.body import Held, Receive, check_media_type, read_json
 from gateway.server.outlet import AsgiOutlet
 from gateway.settings import Settings
@@ -33,6 +35,7 @@ class ModelEndpoint:
         memory: Memory,
         sweep: Sweep,
         settings: Callable[[], Settings],
+        files: Files,
     ) -> None:
         self._dialect = dialect
         self._codec = codec
@@ -40,6 +43,7 @@ class ModelEndpoint:
         self._memory = memory
         self._sweep = sweep
         self._settings = settings
+        self._files = files
         self._limits: tuple[Settings | None, Limits] = None, LIMITS
 
     async def __call__(
@@ -61,7 +65,7 @@ class ModelEndpoint:
             if known is not None:
                 await outlet.whole(200, [], msgspec.json.encode(known))
                 return
-            request = await self._read(body, headers, settings, key, held)
+            request = await attached(await self._read(body, headers, settings, key, held), self._files, key, held)
             outlet.watch(receive)
             await self._answer(request, self._context(key, request, record, settings), outlet, record)
         finally:

@@ -130,7 +130,7 @@ async def test_the_key_stands_in_any_of_three_places(upstreams: Upstreams, gatew
         ("GET", "/v1beta/models/nobody", 404, "NOT_FOUND"),
         ("GET", "/v1beta/models?pageSize=x", 400, "INVALID_ARGUMENT"),
         ("POST", "/v1beta/models", 405, "UNIMPLEMENTED"),
-        ("POST", "/upload/v1beta/files", 404, "NOT_FOUND"),
+        ("POST", "/upload/v1beta/files", 400, "INVALID_ARGUMENT"),
         ("POST", "/v1beta/models/nobody:generateContent", 404, "NOT_FOUND"),
     ],
 )

@@ -136,7 +136,7 @@ def _media_part(kind: str, part: Json, signed: str | None, kept: Json, path: str
     form: Json = {}
     if kind == "inlineData":
         inner, _ = _BLOB.read(part[kind], where)
-        mime = _mime(inner.get("mimeType"), where, required=True)
+        mime = media_type(inner.get("mimeType"), where, required=True)
         name = text_or_none(inner.get("displayName"), under(where, "displayName"))
         data = parse_base64(long_text(inner.get("data"), under(where, "data")), under(where, "data"))
         if mime.startswith("text/") and (words := _decoded(data)) is not None:
@@ -169,7 +169,8 @@ def _of_kind(media: Media, signed: str | None, kept: Json, form: Json, path: str
     return Video(media, signed, extra, path) if modality == "video" else Document(media, signed, extra, path)
 
 
-def _mime(value: object, path: str, required: bool = False) -> str:
+def media_type(value: object, path: str, required: bool = False) -> str:
+    """The `mimeType` of the object at `path`, in its registered spelling; "" if it has none. Raises BadRequest."""
     if not value:
         if required:
             raise missing(under(path, "mimeType"))
@@ -188,7 +189,7 @@ def _file(value: object, path: str) -> tuple[Media, Json]:
     inner, _ = _FILE.read(value, path)
     uri = text(inner.get("fileUri"), under(path, "fileUri"))
     name = text_or_none(inner.get("displayName"), under(path, "displayName"))
-    mime = _mime(inner.get("mimeType"), path) or mime_of_name(uri)
+    mime = media_type(inner.get("mimeType"), path) or mime_of_name(uri)
     found = file_id(uri)
     if found is not None:
         return Media(mime=mime, file_id=found, name=name), {"fileUri": uri} if uri != found else {}

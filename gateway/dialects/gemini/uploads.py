@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from typing import Final
 
 from gateway.canonical.files import File
-from gateway.dialects.data_url import media_type
 from gateway.dialects.fields import INT64, Json, text_or_none
 from gateway.dialects.gemini.fields import Shape, whole
+from gateway.dialects.gemini.parts import media_type
 from gateway.errors import BadRequest
 
 _START: Final = Shape("file")
@@ -40,7 +40,7 @@ def parse_start(body: object, headers: Mapping[str, str]) -> Start:
     claimed = headers.get("x-goog-upload-header-content-type") or text_or_none(about.get("mimeType"), "file.mimeType")
     told = headers.get("x-goog-upload-header-content-length") or about.get("sizeBytes")
     size = None if told is None else whole(told, "file.sizeBytes", 0, INT64)
-    return Start(display[:_LONGEST_NAME], media_type(claimed or "", "file.mimeType"), size)
+    return Start(display[:_LONGEST_NAME], media_type(claimed, "file"), size)
 
 
 def parse_offset(headers: Mapping[str, str], received: int) -> None:
