@@ -65,6 +65,8 @@ class OutputFormat:
     description: str | None = None
     strict: bool | None = None
     choices: list[str] | None = None
+    path: str = field(default="", compare=False, repr=False)
+    """Where the schema stood in the client's body."""
 
 
 @dataclass(slots=True)

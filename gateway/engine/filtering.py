@@ -139,7 +139,7 @@ def chain_for(
         menders = [*menders, permitted]
     if remember is not None:
         filters.append(remember)
-    guard = Runaway(stop=runaway == "stop") if runaway != "off" else None
+    guard = Runaway(stop=runaway == "stop", choices=request.choices) if runaway != "off" else None
     if guard is not None:
         filters.append(guard)
     if not request.thinking.include:

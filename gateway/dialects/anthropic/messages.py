@@ -197,4 +197,5 @@ def _output(chat: Chat, body: Json, reading: Reading) -> None:
     reading.drop_others(path, wanted, ("type", "schema", "name"))
     name = wanted.get("name")
     schema = fields(wanted.get("schema"), f"{path}.schema")
-    chat.output = OutputFormat("json_schema", field_name(name) if isinstance(name, str) else None, schema, strict=True)
+    named = field_name(name) if isinstance(name, str) else None
+    chat.output = OutputFormat("json_schema", named, schema, strict=True, path=f"{path}.schema")

@@ -151,7 +151,7 @@ def _schema(schema: Json, mime: str, path: str) -> OutputFormat:
         where = under(PATH, "responseMimeType")
         raise BadRequest(f"a schema needs `{where}`: application/json", param=where)
     if mime != "text/x.enum":
-        return OutputFormat("json_schema", _SCHEMA_NAME, schema)
+        return OutputFormat("json_schema", _SCHEMA_NAME, schema, path=path)
     values = schema.get("enum")
     if not isinstance(values, list) or not values or not all(isinstance(v, str) and v for v in values):
         raise BadRequest(f"`{path}.enum` must list the texts to choose from", param=f"{path}.enum")

@@ -178,7 +178,7 @@ def _format(value: object) -> OutputFormat | None:
     if isinstance(value, str):
         one_of(value, "format", ("json",))
         return OutputFormat("json_object")
-    return OutputFormat("json_schema", schema=fields(value, "format"), strict=True)
+    return OutputFormat("json_schema", schema=fields(value, "format"), strict=True, path="format")
 
 
 def _think(value: object) -> ThinkingConfig:

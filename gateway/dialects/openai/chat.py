@@ -226,7 +226,8 @@ def include_usage(value: object, dropped: list[str]) -> bool:
 def _output(body: Json) -> OutputFormat | None:
     if body.get("response_format") is None:
         if body.get("guided_json") is not None:
-            return OutputFormat("json_schema", "schema", fields(body["guided_json"], "guided_json"), strict=True)
+            schema = fields(body["guided_json"], "guided_json")
+            return OutputFormat("json_schema", "schema", schema, strict=True, path="guided_json")
         return None
     path = "response_format"
     wanted = fields(body["response_format"], path)
@@ -235,7 +236,8 @@ def _output(body: Json) -> OutputFormat | None:
         return None
     if kind == "json_object":
         if wanted.get("schema"):
-            return OutputFormat("json_schema", "schema", fields(wanted["schema"], f"{path}.schema"))
+            path = f"{path}.schema"
+            return OutputFormat("json_schema", "schema", fields(wanted["schema"], path), path=path)
         return OutputFormat("json_object")
     inner = fields(wanted.get("json_schema"), f"{path}.json_schema")
     return OutputFormat(
@@ -244,6 +246,7 @@ def _output(body: Json) -> OutputFormat | None:
         fields_or_none(inner.get("schema"), f"{path}.json_schema.schema"),
         text_or_none(inner.get("description"), f"{path}.json_schema.description"),
         boolean_or_none(inner.get("strict"), f"{path}.json_schema.strict"),
+        path=f"{path}.json_schema.schema",
     )
 
 

@@ -141,6 +141,7 @@ def _text_options(chat: Chat, value: object, dropped: list[str]) -> None:
             fields_or_none(wanted.get("schema"), f"{path}.schema"),
             text_or_none(wanted.get("description"), f"{path}.description"),
             boolean_or_none(wanted.get("strict"), f"{path}.strict"),
+            path=f"{path}.schema",
         )
 
 
