@@ -61,7 +61,9 @@ class Demand:
             output = None
         if forced is None and not strict and output is None:
             return None
-        schema = compiled(output.schema, output.path or "output.schema") if checked and output and output.schema is not None else None
+        schema: Compiled | None = None
+        if checked and output is not None and output.schema is not None:
+            schema = compiled(output.schema, output.path or "output.schema")
         return cls(
             hold=forced is not None
             or (bool(strict) and facts.forced_tool != "enforced")
