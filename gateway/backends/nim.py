@@ -1,8 +1,9 @@
 """NVIDIA NIM for language models, 1.x and 2.x. Read in its documentation, not run.
 
 - Each image embeds an engine (vLLM, newer ones also SGLang) behind management routes, and is treated as the engine
-  that it has: the same probes, which go by what works and not by names. An SGLang inside has no /tokenize of that kind:
-  then nothing is counted there, and what it sees has to be said in `facts:`.
+  that it has: the same probes, which go by what works and not by names. It is vLLM where /tokenize is vLLM's; rules
+  about vLLM then hold for it. An SGLang inside has none: then nothing is counted there, and what it sees has to be said
+  in `facts:`.
 - /v1/health/live is 200 as soon as the container runs, /v1/health/ready when the model is there: the latter counts.
 - /v1/metadata names the model's own repository and the profile that was selected, whose words tell quantization and
   hardware.
@@ -40,6 +41,9 @@ class Backend(Engine):
         found = yield from super().probe()
         if found.state != "ready":
             return found
+        for model in found.models:
+            if model.facts.counts:
+                model.facts = replace(model.facts, runtime=Engine.kind)
         told = json_of((yield Call("GET", "/v1/metadata")))
         if not isinstance(told, dict):
             return found

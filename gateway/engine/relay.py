@@ -16,7 +16,7 @@ import msgspec
 from gateway.backends import Backend, Call
 from gateway.canonical.events import Answer, Folder, unfold
 from gateway.canonical.needs import Needs
-from gateway.canonical.requests import Chat
+from gateway.canonical.requests import Chat, Request
 from gateway.engine.deadlines import Sweep, Watch
 from gateway.engine.filtering import chain_for
 from gateway.engine.fleet import Deployment, check_model
@@ -27,7 +27,7 @@ from gateway.engine.stream import REFUSAL_LIMIT, Limits, StreamedReply, decode_r
 from gateway.engine.upstream import Upstream
 from gateway.errors import BadResponse, ClientGone, GatewayError, PrivacyRail, Truncated
 from gateway.filters import complete
-from gateway.routing.fit import privacy_lacks
+from gateway.routing.fit import privacy_lacks, weight_only
 from gateway.settings import BackendTimeouts
 
 
@@ -74,9 +74,9 @@ class Relay:
 
     # ---- one attempt ----
 
-    async def attempt(self, job: Job, d: Deployment, call: Call) -> None:
+    async def attempt(self, job: Job, d: Deployment, call: Call, asked: Request | None = None) -> None:
         """Raises GatewayError when it failed. After content was shown, the error's `failover` no longer matters:
-        `job.content` says so."""
+        `job.content` says so. `asked`: the request as this target gets it, where that is not `job.request`."""
         backend = d.server.backend
         assert backend is not None
         check_privacy(job.needs, d, job.context.snapshot.privacy)
@@ -84,14 +84,15 @@ class Relay:
             job.encoder = job.codec.encoder(job.request, job.model)  # nothing of an earlier attempt stays in it
         self._note(job, d, call)
         settings = job.context.snapshot
+        asked = asked or job.request
         job.chain = chain_for(
-            job.request,
+            asked,
             backend,
             d.candidate.facts,
             settings.repair,
             streamed=job.streamed,
             runaway=settings.runaway,
-            remember=job.remember,
+            remember=job.remember(asked) if job.remember is not None and isinstance(asked, Chat) else None,
         )
         loop = asyncio.get_running_loop()
         now = loop.time()
@@ -145,6 +146,9 @@ class Relay:
             headers.append((b"x-gateway-parts", fold_receipt(record.parts).encode()))
         if call.dropped:
             headers.append((b"x-gateway-dropped", _header_list(call.dropped)))
+        as_storage = weight_only(d.candidate)
+        if as_storage:
+            headers.append((b"x-gateway-quantization", as_storage.encode()))
         headers.append((b"x-gateway-attempts", str(len(record.attempts) + 1).encode()))
         job.headers = headers
 

@@ -9,6 +9,7 @@ from gateway.canonical.facts import FACT_NAMES, Facts
 from gateway.canonical.needs import Needs
 from gateway.errors import GatewayError
 from gateway.routing.candidate import Candidate, Verdict
+from gateway.routing.fit import weight_only
 from gateway.routing.policy import Decision, refusal
 from gateway.routing.refusal import view
 
@@ -96,6 +97,8 @@ def _candidate_view(verdict: Verdict, chosen: Candidate | None) -> dict[str, Any
     c = verdict.candidate
     out = view(verdict)
     out["verdict"] = _standing(verdict, chosen)
+    if as_storage := weight_only(c):
+        out["quantization"] = as_storage
     out |= {
         "local": c.local,
         "tier": c.tier,

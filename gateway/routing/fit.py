@@ -139,13 +139,25 @@ def _amount(modality: str, media: list[MediaNeed], c: Candidate, out: list[Lack]
         out.append(Lack("need", f"{modality}_limit", reason, hint, _paths(media)))
 
 
+def weight_only(c: Candidate) -> str:
+    """What is to be said of an answer whose NVFP4 weights run as 16 bit, as the operator allowed; "" for all others.
+    Of a mixture of experts: that it is experimental."""
+    if c.facts.quantization != "nvfp4" or c.facts.hardware == "blackwell":
+        return ""
+    return f"{WEIGHT_ONLY},experimental" if _mixture(c) else WEIGHT_ONLY
+
+
+def _mixture(c: Candidate) -> bool:
+    return (c.facts.variant or "").startswith("26b")
+
+
 def _nvfp4(c: Candidate) -> Lack:
     """NVFP4 weights need Blackwell's FP4 arithmetic. Elsewhere they run weight-only through Marlin kernels: dense
     models slowly, mixtures of experts with open reports of garbage. So only where the operator says so.
 
     https://github.com/vllm-project/vllm/pull/49376 and https://github.com/vllm-project/vllm/issues/49070"""
     reason = f"NVFP4 weights are for Blackwell, and its hardware is {c.facts.hardware or 'not known'}"
-    if (c.facts.variant or "").startswith("26b"):
+    if _mixture(c):
         reason += "; off Blackwell this mixture of experts is experimental and may answer garbage"
     hint = f"state `hardware: blackwell` if it is one, or `allow: [{WEIGHT_ONLY}]` at its backend"
     return Lack("need", "hardware", reason, hint)

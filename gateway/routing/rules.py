@@ -133,7 +133,7 @@ def selects(s: Selector, c: Candidate) -> bool:
     """Whether the target is one of those that are meant."""
     f, t = c.facts, c.target
     return (
-        (not s.kind or t.kind in s.kind)
+        (not s.kind or _is_kind(c, s.kind))
         and (not s.variant or f.variant in s.variant)
         and (not s.quantization or f.quantization in s.quantization)
         and (not s.hardware or f.hardware in s.hardware)
@@ -142,6 +142,11 @@ def selects(s: Selector, c: Candidate) -> bool:
         and (not s.model or t.model in s.model)
         and (s.local is None or s.local == c.local)
     )
+
+
+def _is_kind(c: Candidate, kinds: tuple[str, ...]) -> bool:
+    """A server on one's own machines that only wraps another one (a container with an engine inside) counts as both."""
+    return c.target.kind in kinds or (c.local and c.facts.runtime in kinds)
 
 
 def unmet(rule: Rule, c: Candidate) -> list[str]:
@@ -154,7 +159,8 @@ def unmet(rule: Rule, c: Candidate) -> list[str]:
     out = []
     for name in SELECTABLE[:-1]:
         wanted: tuple[str, ...] = getattr(rule.require, name)
-        if wanted and trait(name, c) not in wanted and not (name == "hardware" and _allowed_off_blackwell(rule, c)):
+        met = _is_kind(c, wanted) if name == "kind" else trait(name, c) in wanted
+        if wanted and not met and not (name == "hardware" and _allowed_off_blackwell(rule, c)):
             out.append(f"{name}: {' or '.join(wanted)}")
     if rule.require.local is not None and rule.require.local != c.local:
         out.append(f"local: {str(rule.require.local).lower()}")

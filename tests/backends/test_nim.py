@@ -44,7 +44,20 @@ def test_probe() -> None:
     (model,) = found.models
     assert (found.state, found.version) == ("ready", "NIM 1.7.0")
     assert (model.facts.image, model.facts.audio, model.facts.quantization) == (True, False, "fp8")
-    assert model.facts.version == "NIM 1.7.0"
+    assert model.facts.version == "NIM 1.7.0" and model.facts.runtime == "vllm"
+
+
+def test_an_engine_that_is_not_vllm_is_not_called_it() -> None:
+    gone = dict.fromkeys(("text", "image", "audio", "video", "knobs", "metadata"), Reply(404))
+    server = Server(**{**BASIC, **gone})
+    steps = BACKEND.probe()
+    call = next(steps)
+    try:
+        while True:
+            call = steps.send(server(call))
+    except StopIteration as stop:
+        found = stop.value
+    assert found.state == "ready" and found.models[0].facts.runtime is None
 
 
 @pytest.mark.parametrize(
