@@ -14,11 +14,11 @@ from gateway.backends.wire.history import without_markers, without_old_thoughts
 from gateway.backends.wire.listing import alive_state
 from gateway.backends.wire.prepare import Manner, drop_extras, prepare, prepare_sampling, words
 from gateway.backends.wire.refusal import Signs
-from gateway.backends.wire.sound import has_sound
 from gateway.backends.wire.stopping import Stopping
 from gateway.canonical.content import Video
 from gateway.canonical.events import Answer
 from gateway.canonical.facts import Facts, State, Target
+from gateway.canonical.media.headers import header_of
 from gateway.canonical.needs import content_parts
 from gateway.canonical.requests import Chat, Completion, CountTokens, Embedding, Request, ThinkingConfig
 from gateway.dialects import Decoder
@@ -260,7 +260,7 @@ def silent_videos(request: Chat) -> dict[int, str]:
     for number, part in enumerate(content_parts(request)):
         if not isinstance(part, Video):
             continue
-        sound = has_sound(part.media)
+        sound = header_of(part.media, "video").sound
         if sound is False:
             continue
         out[number] = "video,sound=dropped" if sound else "video,sound=unknown"

@@ -90,8 +90,32 @@ class Clip:
 
 
 @dataclass(slots=True)
+class Header:
+    """What a medium's own first bytes and headers tell (`canonical/media`). `mime` "" = they show nothing known.
+
+    `seconds` and `frames` None = not told; `width` and `height` in pixels, 0 = not told. `pictures` and `sound`:
+    whether there are such tracks. `rate`, `channels`, `bits` and `plain` (uncoded samples) are those of a WAV file.
+    `problem`: why nobody should decode it."""
+
+    mime: str = ""
+    size: int = 0
+    seconds: float | None = None
+    width: int = 0
+    height: int = 0
+    frames: int | None = None
+    pictures: bool | None = None
+    sound: bool | None = None
+    rate: int = 0
+    channels: int = 0
+    bits: int = 0
+    plain: bool = False
+    problem: str = ""
+
+
+@dataclass(slots=True)
 class Media:
-    """A medium by exactly one of `base64`, `octets`, `url` or `file_id`. `mime` is the client's claim, "" if none."""
+    """A medium by exactly one of `base64`, `octets`, `url` or `file_id`. `mime` is the client's claim, "" if none,
+    until its bytes were looked at: from then on it is what they show, and `claimed` is what the client said instead."""
 
     mime: str = ""
     base64: Base64 | None = None
@@ -101,6 +125,8 @@ class Media:
     name: str | None = None
     detail: str | None = None
     clip: Clip | None = None
+    claimed: str = field(default="", compare=False)
+    header: Header | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         held = sum(x is not None for x in (self.base64, self.octets, self.url, self.file_id))

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from gateway.canonical.context import Context
+from gateway.canonical.media.identify import Wrong, identified
 from gateway.canonical.requests import Chat, Completion, Request
 from gateway.dialects import LIMITS, Limits
 from gateway.engine.admission import Memory
@@ -17,7 +18,7 @@ from gateway.engine.dispatch import Dispatcher
 from gateway.engine.files import Files
 from gateway.engine.job import ClientCodec, Job
 from gateway.engine.record import Record
-from gateway.errors import InvalidJson
+from gateway.errors import BadRequest, InvalidJson
 from gateway.server.attachments import attached
 from gateway.server.body import Held, Receive, check_media_type, read_json
 from gateway.server.outlet import AsgiOutlet
@@ -65,7 +66,8 @@ class ModelEndpoint:
             if known is not None:
                 await outlet.whole(200, [], msgspec.json.encode(known))
                 return
-            request = await attached(await self._read(body, headers, settings, key, held), self._files, key, held)
+            request = await self._read(body, headers, settings, key, held)
+            request = _identified(await attached(request, self._files, key, held))
             outlet.watch(receive)
             await self._answer(request, self._context(key, request, record, settings), outlet, record)
         finally:
@@ -138,6 +140,14 @@ class ModelEndpoint:
             record.started + settings.timeouts.total,
             options=request.options,
         )
+
+
+def _identified(request: Request) -> Request:
+    """With each medium under its true name. Raises BadRequest."""
+    try:
+        return identified(request)
+    except Wrong as e:
+        raise BadRequest(str(e), param=e.path or None) from None
 
 
 def header_options(headers: dict[bytes, bytes]) -> str | None:

@@ -18,7 +18,7 @@ from gateway.canonical.requests import (
 )
 from gateway.errors import BadRequest, UnsupportedParameter
 from tests.backends.recorded import body_of, exchange, reply
-from tests.backends.wire.test_sound import FTYP, SOUND, VIDEO, box
+from tests.canonical.media.test_tracks import FTYP, SOUND, VIDEO, box
 
 HEARD = Media("video/mp4", octets=FTYP + box(b"moov", VIDEO + SOUND))
 BACKEND = load("vllm")

@@ -1,14 +1,13 @@
 from base64 import b64decode, b64encode
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gateway.backends import load
-from gateway.backends.wire.media import fit_media, head_of, sniff
+from gateway.backends.wire.media import fit_media
 from gateway.backends.wire.samples import MP4, PNG, WAV
 from gateway.canonical.content import Audio, Clip, Document, Image, Media, Segments, Video
 from gateway.canonical.facts import Facts, layer
+from gateway.canonical.media.kinds import sniff
 from gateway.errors import PartRefused
 
 SEEN = Facts(image=True, audio=True, video=True)
@@ -22,43 +21,6 @@ def b64(head: bytes) -> str:
 
 
 WEBP = b64(b"RIFF\x00\x01\x00\x00WEBPVP8 ")
-HEADS = [
-    (b64decode(PNG)[:48], "image", "image/png"),
-    (b64decode(WAV)[:48], "audio", "audio/wav"),
-    (b64decode(MP4)[:48], "video", "video/mp4"),
-    (b"\xff\xd8\xff\xe0", "image", "image/jpeg"),
-    (b"GIF89a", "image", "image/gif"),
-    (b"RIFF\x00\x01\x00\x00WEBPVP8 ", "image", "image/webp"),
-    (b"RIFF\x00\x01\x00\x00AVI LIST", "video", "video/x-msvideo"),
-    (b"ID3\x04", "audio", "audio/mpeg"),
-    (b"\xff\xfb\x90", "audio", "audio/mpeg"),
-    (b"\xff\xf1\x50", "audio", "audio/aac"),
-    (b"fLaC", "audio", "audio/flac"),
-    (b"OggS", "audio", "audio/ogg"),
-    (b"\x00\x00\x00\x20ftypM4A ", "audio", "audio/mp4"),
-    (b"\x00\x00\x00\x20ftypqt  ", "video", "video/quicktime"),
-    (b"\x00\x00\x00\x20ftypavif", "image", "image/avif"),
-    (b"\x1a\x45\xdf\xa3\x01\x42\x82\x84webm", "video", "video/webm"),
-    (b"\x1a\x45\xdf\xa3\x01\x42\x82\x88matroska", "video", "video/x-matroska"),
-    (b"%PDF-1.7", "document", "application/pdf"),
-    (b"", "image", ""),
-    (b"hello", "audio", ""),
-]
-
-
-@pytest.mark.parametrize(("head", "modality", "mime"), HEADS)
-def test_first_bytes(head: bytes, modality: str, mime: str) -> None:
-    assert sniff(head, modality) == mime
-
-
-@given(st.binary(max_size=100), st.integers(1, 30))
-def test_the_head_is_the_same_in_every_form(octets: bytes, size: int) -> None:
-    text = b64encode(octets)
-    pieces = [text[i : i + size] for i in range(0, len(text), size)]
-    head = head_of(Media(octets=octets))
-    assert head_of(Media(base64=text.decode())) == octets[:48]
-    assert head_of(Media(base64=Segments(pieces))) == octets[:48]
-    assert head[:48] == octets[:48]
 
 
 def test_right_media_are_untouched() -> None:

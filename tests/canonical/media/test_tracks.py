@@ -1,4 +1,6 @@
-"""Small files made with ffmpeg would be kilobytes; these hold the boxes that matter, as ffmpeg writes them."""
+"""Whether a video has a sound track.
+
+Small files made with ffmpeg would be kilobytes; these hold the boxes that matter, as ffmpeg writes them."""
 
 from base64 import b64encode
 
@@ -7,8 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.backends.wire import samples
-from gateway.backends.wire.sound import has_sound
 from gateway.canonical.content import Media, Segments
+from gateway.canonical.media.headers import header_of
+
+
+def has_sound(media: Media) -> bool | None:
+    return header_of(media, "video").sound
 
 
 def box(kind: bytes, body: bytes) -> bytes:

@@ -1,0 +1,103 @@
+"""Each medium of a request under its true name: what the bytes show wins over what the client claims."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from gateway.canonical.content import (
+    MODALITY,
+    Audio,
+    Document,
+    Image,
+    MediaPart,
+    Message,
+    Part,
+    Text,
+    ToolResult,
+    Video,
+)
+from gateway.canonical.media.headers import header_of
+from gateway.canonical.media.kinds import FRAMES, MAGICAL, contradicts, usual
+from gateway.canonical.requests import Chat, CountTokens, Request
+
+_KINDS: dict[str, type[MediaPart]] = {"image": Image, "audio": Audio, "video": Video, "application": Document}
+_TOKEN = re.compile(r"[a-z0-9!#$&^_.+-]{1,60}/[a-z0-9!#$&^_.+-]{1,60}")
+
+
+class Wrong(ValueError):
+    """A medium that is not what it says it is, or that nobody should decode. `path` = where it stands."""
+
+    def __init__(self, message: str, path: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+def identified(request: Request) -> Request:
+    """The same request where everything is what it claims to be, else a new one with each medium that is here under its
+    true media type and as the kind of part that it is. Raises Wrong."""
+    if isinstance(request, CountTokens):
+        chat = identified_chat(request.chat)
+        return request if chat is request.chat else replace(request, chat=chat)
+    return identified_chat(request) if isinstance(request, Chat) else request
+
+
+def identified_chat(chat: Chat) -> Chat:
+    messages = [_message(m) for m in chat.messages]
+    return chat if _same(messages, chat.messages) else replace(chat, messages=messages)
+
+
+def _message(message: Message) -> Message:
+    if len(message.parts) == 1 and type(message.parts[0]) is Text:
+        return message
+    parts = _parts(message.parts)
+    return message if parts is message.parts else replace(message, parts=parts)
+
+
+def _parts(parts: list[Part]) -> list[Part]:
+    new: list[Part] = []
+    for part in parts:
+        if isinstance(part, Image | Audio | Video | Document):
+            new.append(identified_part(part))
+        elif isinstance(part, ToolResult) and isinstance(part.content, list):
+            content = _parts(part.content)
+            new.append(part if content is part.content else replace(part, content=content))
+        else:
+            new.append(part)
+    return parts if _same(new, parts) else new
+
+
+def identified_part(part: MediaPart) -> MediaPart:
+    """The part as what it is. Raises Wrong for bytes that contradict a claim and show nothing, and for what is broken
+    or made to break decoders. What is not here (a URL, a file id) is left as it is."""
+    media = part.media
+    if media.base64 is None and media.octets is None:
+        return part
+    claim = usual(media.mime)
+    header = header_of(media, MODALITY[type(part)])
+    if claim == FRAMES:
+        return part
+    if header.problem:
+        raise Wrong(f"this {_word(part, header.mime)} is not taken: {header.problem}", part.path)
+    if not header.mime:
+        if claim in MAGICAL:
+            raise Wrong(f"this is not {claim}: its first octets show no such file", part.path)
+        return part
+    kind = _KINDS.get(header.mime.partition("/")[0], type(part))
+    claimed = claim if contradicts(media.mime, header.mime) and _TOKEN.fullmatch(claim) else ""
+    if kind is type(part) and header.mime == media.mime and claimed == media.claimed:
+        return part
+    media = replace(media, mime=header.mime, claimed=claimed)
+    if kind is type(part):
+        return replace(part, media=media)
+    return kind(media, part.signature, part.extra, part.path)
+
+
+def _word(part: MediaPart, mime: str) -> str:
+    kind = mime.partition("/")[0]
+    return kind if kind in ("image", "audio", "video") else MODALITY[type(part)]
+
+
+def _same(new: Sequence[object], old: Sequence[object]) -> bool:
+    return len(new) == len(old) and all(a is b for a, b in zip(new, old, strict=True))

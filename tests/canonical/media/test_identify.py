@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from base64 import b64decode
+from typing import Any
+
+import pytest
+
+from gateway.backends.wire.samples import MP4, PNG, WAV
+from gateway.canonical.content import Audio, Document, Image, Media, Message, Part, Text, ToolResult, Video
+from gateway.canonical.media.identify import Wrong, identified
+from gateway.canonical.requests import Chat, Completion, CountTokens
+from tests import made
+from tests.made import needs_ffmpeg
+
+PATH = "messages[0].content[1]"
+
+
+def chat(*parts: Part) -> Chat:
+    return Chat("m", [Message("user", [Text("look"), *parts])])
+
+
+def one(part: Part) -> Any:
+    part.path = PATH
+    found = identified(chat(part))
+    assert isinstance(found, Chat)
+    return found.messages[0].parts[1]
+
+
+def test_what_is_right_stays_the_same_object() -> None:
+    request = chat(Image(Media("image/png", base64=PNG)), Audio(Media("audio/wav", base64=WAV)))
+    assert identified(request) is request
+    text = Chat("m", [Message("user", [Text("a")])])
+    assert identified(text) is text
+    completion = Completion("m", ["a"])
+    assert identified(completion) is completion
+
+
+def test_a_wrong_claim_is_corrected_and_kept() -> None:
+    part = one(Image(Media("image/jpeg", base64=PNG, detail="low"), signature="s"))
+    assert (part.media.mime, part.media.claimed, part.media.detail, part.signature) == (
+        "image/png",
+        "image/jpeg",
+        "low",
+        "s",
+    )
+    assert part.path == PATH
+    assert one(Audio(Media("audio/x-wav", base64=WAV))).media.claimed == ""
+    assert one(Audio(Media("", base64=WAV))).media.mime == "audio/wav"
+
+
+def test_the_content_decides_what_a_part_is() -> None:
+    """So that nothing goes where its kind may not go."""
+    found = one(Image(Media("image/png", base64=WAV)))
+    assert isinstance(found, Audio)
+    assert (found.media.mime, found.media.claimed) == ("audio/wav", "image/png")
+    assert isinstance(one(Document(Media("", octets=b64decode(PNG), name="a.bin"))), Image)
+    assert isinstance(one(Audio(Media("audio/mp4", base64=MP4))), Video)
+    pdf = one(Image(Media("image/png", octets=b"%PDF-1.7 ....")))
+    assert isinstance(pdf, Document)
+
+
+@needs_ffmpeg
+def test_what_a_browser_records_is_sound() -> None:
+    found = one(Video(Media("video/webm;codecs=opus", octets=made.sound("webm", 1.0))))
+    assert isinstance(found, Audio)
+    assert (found.media.mime, found.media.claimed) == ("audio/webm", "")
+
+
+def test_inside_of_results_and_counts() -> None:
+    request = CountTokens(chat(ToolResult("c", [Image(Media("image/gif", base64=PNG))])))
+    found = identified(request)
+    assert isinstance(found, CountTokens)
+    result = found.chat.messages[0].parts[1]
+    assert isinstance(result, ToolResult) and isinstance(result.content, list)
+    image = result.content[0]
+    assert isinstance(image, Image) and image.media.mime == "image/png"
+    assert request.chat.messages[0].parts[1].content[0].media.mime == "image/gif"  # type: ignore[union-attr,index]
+
+
+REFUSED = [
+    (Image(Media("image/png", base64="AAAA")), "this is not image/png"),
+    (Audio(Media("audio/x-wav", octets=b"hello, this is no sound")), "this is not audio/wav"),
+    (Image(Media("", octets=b"GIF89a\xff\xff\xff\xff")), "this image is not taken"),
+]
+
+
+@pytest.mark.parametrize(("part", "words"), REFUSED)
+def test_refused_by_path(part: Any, words: str) -> None:
+    with pytest.raises(Wrong, match=words) as caught:
+        one(part)
+    assert caught.value.path == PATH
+
+
+def test_what_cannot_be_known_stays_as_it_is_claimed() -> None:
+    for part in (
+        Image(Media("image/svg+xml", octets=b"<svg/>")),
+        Document(Media("text/plain", octets=b"hello")),
+        Audio(Media("audio/l16;rate=16000", octets=bytes(100))),
+        Image(Media("image/png", url="https://h/a.png")),
+        Video(Media("video/jpeg", base64="/9j/4AAQ,/9j/4AAQ")),
+    ):
+        assert one(part) is part
