@@ -66,7 +66,7 @@ class Dispatcher:
         if isinstance(chat, Chat):
             job.request = self._thoughts.restored(chat, key)
             if chat.tools:
-                job.remember = Remember(self._thoughts, key, thinking=bool(chat.thinking.enabled))
+                job.remember = lambda asked: Remember(self._thoughts, key, thinking=bool(asked.thinking.enabled))
         route = self.router.route(job.context, job.request)
         job.record.model = route.name.public
         job.model = job.request.model
@@ -118,7 +118,7 @@ class Dispatcher:
             slot.leave()  # it was ejected while the request waited
             route.rests(d.candidate)
             return False
-        tries.last = await self._attempt(job, d, call, slot)
+        tries.last = await self._attempt(job, route, d, call, slot)
         if isinstance(tries.last, ToolChoiceNotSatisfied | SchemaNotSatisfied) and not (job.content or job.nudged):
             job.nudged = True
             tries.last = await self._ask_again(job, route, d, tries)
@@ -131,7 +131,7 @@ class Dispatcher:
         slot = await self._wait(job, d, tries) if call is not None else None
         if call is None or slot is None:
             return tries.last
-        return await self._attempt(job, d, call, slot)
+        return await self._attempt(job, route, d, call, slot)
 
     def _may_ask(self, d: Deployment) -> bool:
         """Whether it is its turn; uses the turn up."""
@@ -161,7 +161,7 @@ class Dispatcher:
             job.record.queued += waited
             self._recorder.metrics.queue(d.server.name, waited)
 
-    async def _attempt(self, job: Job, d: Deployment, call: Call, slot: Slot) -> GatewayError | None:
+    async def _attempt(self, job: Job, route: Route, d: Deployment, call: Call, slot: Slot) -> GatewayError | None:
         """One attempt at one target; None = the request is done. What it says about the target's health is recorded
         here, once, at its end."""
         loop = asyncio.get_running_loop()
@@ -171,7 +171,7 @@ class Dispatcher:
             job.model = job.record.model = self._fleet.public_name(d)
         with slot:
             try:
-                await self._relay.attempt(job, d, call)
+                await self._relay.attempt(job, d, call, self.router.asked(route, job.request, d))
                 outcome, verdict = "ok", "fine"
                 return None
             except GatewayError as e:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gateway.canonical.context import Context
 from gateway.canonical.needs import Needs
-from gateway.canonical.requests import Request
+from gateway.canonical.requests import Chat, Request
 from gateway.dialects import LIMITS, Encoder, Limits
 from gateway.engine.filtering import EMPTY, Chain
 from gateway.engine.record import Record
@@ -66,8 +67,8 @@ class Job:
     """The headers that went out with a sign of life, before it was sure who would answer."""
     chain: Chain = EMPTY
     """What the answer of the attempt at hand goes through."""
-    remember: Filter | None = None
-    """Notes the thoughts that lead to calls."""
+    remember: Callable[[Chat], Filter] | None = None
+    """Makes what notes the thoughts that lead to calls: one for each attempt, of which only one may be answered."""
     nudged: bool = False
     """It was asked once more, because the first answer was not what was demanded."""
     timer: asyncio.TimerHandle | None = None

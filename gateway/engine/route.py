@@ -90,13 +90,16 @@ class Router:
         tenant = "" if ctx.snapshot.auth.mode == "none" else ctx.key_id
         return Route(name, needs, decision, {id(d.candidate): d for d in name.deployments}, policy.privacy, tenant)
 
+    def asked(self, route: Route, request: Request, d: Deployment) -> Request:
+        """The request as this target gets it, with what its public name sets."""
+        return with_defaults(request, self._fleet.name_of(d) if route.name.auto else route.name)
+
     async def prepare(self, route: Route, request: Request, candidate: Candidate) -> Call | None:
         """The call for one of the targets that the decision found. None, and noted in the route, if the target turns
         out to have too little room, its kind can't take this very request, or would take it but not as it must be."""
         d = route.by_candidate[id(candidate)]
         assert d.server.backend is not None
-        name = self._fleet.name_of(d) if route.name.auto else route.name
-        asked, request = request, of_tenant(with_defaults(request, name), route.tenant)
+        asked, request = request, of_tenant(self.asked(route, request, d), route.tenant)
         if isinstance(request, Chat) and candidate.facts.json_schema == "verified":
             request = instructed(request)
         lack = await self._too_long(route, request, d)
