@@ -173,8 +173,8 @@ def _form(request: Chat, backend: Backend, facts: Facts) -> list[Mender]:
     out: list[Mender] = []
     if request.tools and backend.loose_arguments and facts.family == "gemma4":
         out.append(TypedArguments({t.name: as_function(t).parameters for t in request.tools}))
-    if request.output is not None and request.output.kind != "choice":
-        out.append(JsonOutput())
+    if request.output is not None and request.output.kind != "choice" and not request.prefill:
+        out.append(JsonOutput())  # what the client began may go on in the middle of a string
     return out
 
 

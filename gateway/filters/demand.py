@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.canonical.content import Refusal, Text, ToolCall
+from gateway.canonical.content import Part, Refusal, Text, ToolCall
 from gateway.canonical.events import Answer, Choice
 from gateway.canonical.facts import Facts
 from gateway.canonical.requests import Chat, OutputFormat
@@ -34,7 +34,8 @@ _NOTHING: Final = object()
 class Demand:
     """`hold`: nothing may be shown before it was checked. `calls_only`: all that is demanded is of calls, so text and
     thoughts may be shown until the first one begins. `forced`: a call of one of these must be there. `strict`: tools
-    whose arguments meet a schema."""
+    whose arguments meet a schema. `begun`: the text with which the client began the answer, which
+    servers do not repeat."""
 
     hold: bool
     calls_only: bool = False
@@ -42,6 +43,7 @@ class Demand:
     strict: Mapping[str, Compiled | None] = field(default_factory=dict)
     output: OutputFormat | None = None
     schema: Compiled | None = None
+    begun: str = ""
 
     @classmethod
     def of(cls, request: Chat, facts: Facts) -> Demand | None:
@@ -73,6 +75,7 @@ class Demand:
             strict=strict,
             output=output,
             schema=schema,
+            begun=_text(request.messages[-1].parts) if request.prefill and request.messages else "",
         )
 
     def check(self, answer: Answer) -> GatewayError | None:
@@ -83,10 +86,19 @@ class Demand:
             where = f"choices[{index}]"
             error = self._calls(choice, where)
             if error is None and self.output is not None:
-                error = _output(self.output, self.schema, choice, f"{where}.content")
+                error = self._output(self.output, choice, f"{where}.content")
             if error is not None:
                 return error
         return None
+
+    def _output(self, output: OutputFormat, choice: Choice, path: str) -> GatewayError | None:
+        if _refused(choice) or any(isinstance(part, ToolCall) for part in choice.parts):
+            return None
+        text, cut = _text(choice.parts), choice.finish in _CUT
+        error = _form(output, self.schema, self.begun + text, cut, path)
+        if error is not None and self.begun and _form(output, self.schema, text, cut, path) is None:
+            return None  # a few servers begin anew, whatever the client began with
+        return error
 
     def _calls(self, choice: Choice, where: str) -> GatewayError | None:
         cut = choice.finish in _CUT
@@ -122,11 +134,11 @@ def _forced(request: Chat) -> frozenset[str] | None:
     return frozenset(choice.names or (tool.name for tool in request.tools))
 
 
-def _output(output: OutputFormat, schema: Compiled | None, choice: Choice, path: str) -> GatewayError | None:
-    if _refused(choice) or any(isinstance(part, ToolCall) for part in choice.parts):
-        return None
-    text = "".join(part.text for part in choice.parts if isinstance(part, Text))
-    cut = choice.finish in _CUT
+def _text(parts: list[Part]) -> str:
+    return "".join(part.text for part in parts if isinstance(part, Text))
+
+
+def _form(output: OutputFormat, schema: Compiled | None, text: str, cut: bool, path: str) -> GatewayError | None:
     if output.kind == "choice":
         choices = output.choices or []
         fits = any(one.startswith(text) for one in choices) if cut else text in choices

@@ -11,7 +11,7 @@ from gateway.backends import Backend, load
 from gateway.canonical.content import Message, Part, Text, Thinking, ToolCall, ToolResult
 from gateway.canonical.events import Answer, Choice, Event, Folder, unfold
 from gateway.canonical.facts import Facts
-from gateway.canonical.requests import Chat, Embedding, ThinkingConfig, Tool
+from gateway.canonical.requests import Chat, Embedding, OutputFormat, ThinkingConfig, Tool
 from gateway.engine.filtering import EMPTY, Chain, Repair, begins_in_thought, chain_for, new_id
 from gateway.filters import complete
 
@@ -78,6 +78,13 @@ def test_plain_words_go_through_as_they_are(family: Any, streamed: bool, backend
     chain = chain_for(ask(tools=[LOOK]), backend, Facts(family=family), "fix", streamed=streamed)
     assert [shown(p) for p in through(chain, "Hello there.").parts] == [("Text", "Hello there.")]
     assert chain.repairs == [] and chain.runaway == []
+
+
+def test_what_goes_on_in_the_middle_of_a_string_is_not_trimmed(backend: Backend):
+    begun = [Message("user", [Text("hello")]), Message("assistant", [Text('{"a": "it is')])]
+    request = Chat("m", begun, output=OutputFormat("json_object"), prefill=True)
+    [part] = through(chain_for(request, backend, Facts(), "fix", streamed=False), ' true"}').parts
+    assert part == Text(' true"}')
 
 
 def test_an_operation_without_an_answer_in_parts_has_none(backend: Backend):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from gateway.canonical.content import Part, Refusal, Text, Thinking, ToolCall
+from gateway.canonical.content import Message, Part, Refusal, Text, Thinking, ToolCall
 from gateway.canonical.events import Answer, Choice
 from gateway.canonical.facts import Facts
 from gateway.canonical.requests import Chat, OutputFormat, Tool, ToolChoice
@@ -43,6 +43,20 @@ def checked(request: Chat, *parts: Part, finish: Any = "stop") -> Any:
     demand = Demand.of(request, UNKNOWN)
     assert demand is not None
     return demand.check(answer(*parts, finish=finish))
+
+
+@pytest.mark.parametrize("kind", ["json_schema", "json_object", "choice"])
+def test_what_the_client_began_is_a_part_of_the_answer(kind: Any) -> None:
+    begun = Message("assistant", [Text('{"n":')])
+    output = OutputFormat(kind, schema=SCHEMA, strict=True, choices=['{"n":1}'])
+    request = Chat("m", [Message("user", [Text("?")]), begun], output=output, prefill=True)
+    assert checked(request, Text("1}")) is None
+    assert checked(request, Text('{"n":1}')) is None, "begun anew"
+    assert checked(request, Text("1"), finish="length") is None
+    for wrong in ("", "1", '"1"}]'):
+        assert isinstance(checked(request, Text(wrong)), SchemaNotSatisfied)
+    request.prefill = False
+    assert isinstance(checked(request, Text("1}")), SchemaNotSatisfied)
 
 
 @pytest.mark.parametrize(
