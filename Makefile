@@ -2,7 +2,7 @@
 PYTHON = .venv/bin/python
 SETUP = @sh scripts/setup
 
-.PHONY: help demo test test-keras check format bench lock clean
+.PHONY: help demo test test-sdks test-keras check format bench lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
@@ -14,6 +14,10 @@ demo: ## the gateway on 127.0.0.1:4000 with real llama.cpp servers (PORT=4001 fo
 test: ## the test suite, partly on real servers (ARGS="-k text -x" and the like)
 	$(SETUP) dev
 	@$(PYTHON) -m pytest -rs -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-sdks: ## the official SDKs (openai, google-genai, anthropic, ...) against real servers, in an environment of their own
+	@sh scripts/clients sdks
+	@.cache/sdks/bin/python -m pytest -rs tests/sdks $(ARGS)
 
 test-keras: ## the keras worker on a real keras-hub, in an environment of its own (1.2 GB); not part of `make test`
 	@sh scripts/keras

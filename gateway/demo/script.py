@@ -140,6 +140,7 @@ def _think(s: Script, pondered: list[str], start: str) -> None:
     for word, following in zip(pondered, [*pondered[1:], "<channel|>"], strict=True):
         s.follow(word, following)
     s.follow("<channel|>", start, "<|tool_call>")
+    s.follow("<tool_response|>", start, "<|channel>")  # a grammar that forces a call wants the channel first
 
 
 def _obey(s: Script) -> None:
