@@ -21,6 +21,7 @@ from gateway.engine.relay import Relay
 from gateway.engine.route import Route, Router
 from gateway.engine.thoughts import Remember, Thoughts
 from gateway.errors import (
+    BadRequest,
     ClientGone,
     ConnectError,
     GatewayError,
@@ -126,12 +127,14 @@ class Dispatcher:
 
     async def _ask_again(self, job: Job, route: Route, d: Deployment, tries: Tries) -> GatewayError | None:
         """Once more at the same server, with what was wrong in words, after an answer that is not what was demanded."""
-        assert tries.last is not None and isinstance(job.request, Chat)
-        call = await self.router.prepare(route, nudged(job.request, tries.last), d.candidate)
+        first = tries.last
+        assert first is not None and isinstance(job.request, Chat)
+        call = await self.router.prepare(route, nudged(job.request, first), d.candidate)
         slot = await self._wait(job, d, tries) if call is not None else None
         if call is None or slot is None:
-            return tries.last
-        return await self._attempt(job, route, d, call, slot)
+            return first
+        error = await self._attempt(job, route, d, call, slot)
+        return first if isinstance(error, BadRequest) else error  # without our words it was no bad request
 
     def _may_ask(self, d: Deployment) -> bool:
         """Whether it is its turn; uses the turn up."""

@@ -11,7 +11,9 @@ import pytest
 import pytest_asyncio
 
 from gateway.families.markers import BREAK
+from tests.faults import answers
 from tests.faults.running import Running, ask, config, running
+from tests.faults.steps import Json
 from tests.faults.test_gemma4_output import pieces, spoken, streamed_message, whole_message
 from tests.faults.wire import Wire
 
@@ -226,3 +228,13 @@ async def test_an_answer_that_runs_away_is_stopped_where_it_is_asked(stream: boo
         assert message["finish"] == "length" and 0 < len(message["content"]) < 18 * 2000
         assert (await gateway.settled()).sum("gateway_runaways_total", sign="repeats") == 1
         await gateway.check()
+
+
+@both
+async def test_words_that_the_server_can_t_take_do_not_become_the_clients_fault(plain: Running, stream: bool):
+    """Some templates want roles to alternate, and nobody knows before: the request was fine without the nudge."""
+    [wire] = plain.wires
+    script(wire, "It is sunny.")
+    wire.answer(Json(answers.error("Conversation roles must alternate", code=400), 400), nth=1)
+    status, code, _ = await asked(plain, stream=stream, tools=TOOLS, tool_choice="required")
+    assert (status, code) == (502, "tool_choice_not_satisfied") and len(wire.requests) == 2
