@@ -77,10 +77,12 @@ async def gateway_for(upstreams: Upstreams) -> AsyncIterator[GatewayFor]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """How long an example takes depends on what else runs on this machine: that is no fault of the code."""
-    slow = [hypothesis.HealthCheck.too_slow]
-    hypothesis.settings.register_profile("beside others", deadline=None, suppress_health_check=slow)
-    hypothesis.settings.load_profile("beside others")
+    """Laws are tried with few examples, other ones in every run; `--hypothesis-profile=long` tries many. How long an
+    example takes depends on what else runs on this machine: that is no fault of the code."""
+    usual = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+    hypothesis.settings.register_profile("usual", usual, max_examples=50)
+    hypothesis.settings.register_profile("long", usual, max_examples=1000)
+    hypothesis.settings.load_profile(config.getoption("hypothesis_profile", None) or "usual")
 
 
 @pytest.hookimpl(optionalhook=True)
