@@ -25,6 +25,7 @@ from gateway.routing.candidate import Candidate, Lack
 from gateway.routing.fit import context_lack
 from gateway.routing.policy import Decision, decide, refusal
 from gateway.routing.strict import parameter_lacks, part_lacks
+from gateway.routing.within import within
 from gateway.settings import Settings
 
 COUNT_SECONDS = 5.0
@@ -102,6 +103,7 @@ class Router:
         asked, request = request, of_tenant(self.asked(route, request, d), route.tenant)
         if isinstance(request, Chat) and candidate.facts.json_schema == "verified":
             request = instructed(request)
+        request, lowered = within(request, route.needs, candidate.facts)
         lack = await self._too_long(route, request, d)
         if lack is not None:
             route.short.append((candidate, lack))
@@ -113,6 +115,7 @@ class Router:
             route.unable.append(e)
             route.add(candidate, Lack("need", e.code, e.message, paths=(e.param,) if e.param else ()))
             return None
+        call.dropped += [name for name in lowered if name.partition(">")[0] not in call.dropped]
         options = route.needs.options
         if options.strict_parts or options.strict_parameters:
             lacks = part_lacks(asked, call.fates, call.dropped) if options.strict_parts else []

@@ -42,6 +42,11 @@ def build_routes(fleet: Fleet, metrics: Metrics, started: int, draining: Callabl
 
         return add
 
+    @get("/")
+    async def root() -> Response:
+        """Some clients ask here first whether somebody is there, and whether their key is taken."""
+        return answer({"object": "gateway", "version": __version__})
+
     @get("/healthz")
     async def healthz() -> Response:
         return answer({"status": "ok"})

@@ -36,6 +36,9 @@ _AS: Final = {408: 504, 413: 400, 415: 400, 422: 400, 431: 400, 502: 503}
 _TYPES: Final = "type.googleapis.com/google.rpc."
 _WAIT = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
 _CONTEXT = re.compile(r"(?i)input token count[^.]{0,60}exceeds|exceeds the maximum number of tokens|context length")
+_CONTEXT_WORDS = re.compile(r"(?i)input token count[^.]{0,60}exceeds the maximum")
+_TOO_LONG: Final = "The input token count exceeds the maximum number of tokens allowed"
+"""The API's own words, by which agents know that they must shorten the conversation."""
 
 _MEANS: Final[dict[str, type[GatewayError]]] = {
     "INVALID_ARGUMENT": errors.UpstreamRefused,
@@ -84,15 +87,19 @@ def render_error(error: GatewayError) -> Json:
     calls a field is a word of another dialect."""
     status = http_status(error)
     details: list[Json] = []
+    message = error.message
+    if isinstance(error, errors.ContextTooLong) and not _CONTEXT_WORDS.search(message):
+        message = f"{_TOO_LONG}: {message}"
     upstream = isinstance(error, errors.UpstreamRefused | errors.UpstreamError)
     if error.param is not None and status == 400 and not upstream:
-        violation = {"field": error.param, "description": error.message}
+        field = "contents" if error.param == "messages" else error.param  # the prompt as a whole
+        violation = {"field": field, "description": message}
         details.append({"@type": f"{_TYPES}BadRequest", "fieldViolations": [violation]})
     if not upstream:
         details.append({"@type": f"{_TYPES}ErrorInfo", "reason": error.code.upper(), "domain": "gateway"})
     if error.retry_after is not None:
         details.append({"@type": f"{_TYPES}RetryInfo", "retryDelay": _delay(error.retry_after)})
-    inner: Json = {"code": status, "message": error.message, "status": _STATUS.get(status, "UNKNOWN")}
+    inner: Json = {"code": status, "message": message, "status": _STATUS.get(status, "UNKNOWN")}
     if details:
         inner["details"] = details
     if error.detail:
