@@ -16,6 +16,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
 from gateway.canonical.context import Context
+from gateway.canonical.requests import Chat
 from gateway.canonical.requests import Request as ModelRequest
 from gateway.dialects import gemini
 from gateway.dialects.gemini import listing
@@ -61,7 +62,10 @@ class GeminiEndpoint(ModelEndpoint):
     def _parse(self, body: Any, headers: dict[bytes, bytes], settings: Settings) -> ModelRequest:
         wait = headers.get(b"x-server-timeout", b"")
         self._seconds = float(wait) if _SECONDS.fullmatch(wait) else None
-        return super()._parse({**body, "model": self._model} if isinstance(body, dict) else body, headers, settings)
+        request = super()._parse({**body, "model": self._model} if isinstance(body, dict) else body, headers, settings)
+        if isinstance(request, Chat):
+            gemini.remember_client(request, headers.get(b"user-agent", b"").decode("latin-1"))
+        return request
 
     def _context(self, key: str, request: ModelRequest, record: Record, settings: Settings) -> Context[Settings]:
         """A client says how long it waits: nobody reads what comes later."""

@@ -228,7 +228,7 @@ def check_answer(answer: Response, secrets: list[str]) -> None:
     whole = answer.raw_head + answer.body
     for word in [*secrets, "Traceback", "aiohttp", "site-packages", "/home/", "127.0.0.1"]:
         assert word.encode() not in whole, f"{word!r} is in an answer: {whole[-1500:]!r}"
-    assert answer.status != 500 or b'"status":"INTERNAL"' in whole and b"an internal error" not in whole, whole
+    assert answer.status != 500 or (b'"status":"INTERNAL"' in whole and b"an internal error" not in whole), whole
     kind = (answer.header("content-type") or "").partition(";")[0]
     if answer.status >= 400 and answer.body:
         assert answer.header("x-request-id"), whole

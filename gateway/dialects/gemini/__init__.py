@@ -13,7 +13,7 @@ the body's field `model` before it is parsed, and which codec parses it says whe
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from gateway.canonical.events import Answer
 from gateway.canonical.requests import Chat, CountTokens, Embedding
@@ -23,6 +23,15 @@ from gateway.dialects.gemini.decoder import StreamDecoder
 from gateway.dialects.gemini.embeddings import Form
 from gateway.dialects.gemini.encoder import ArrayEncoder, StreamEncoder
 from gateway.dialects.gemini.errors import http_status, render_error
+
+CALLS_LAST: Final = "calls_last"
+"""What a chat's `client` is where its SDK looks for calls in the last chunk of a stream alone."""
+
+
+def remember_client(chat: Chat, user_agent: str) -> None:
+    """Notes what the client's own name tells of what it can read."""
+    if user_agent.startswith("google-genai-sdk/1."):
+        chat.client = CALLS_LAST
 
 
 class GenerateCodec:
@@ -48,7 +57,8 @@ class GenerateCodec:
         return StreamDecoder()
 
     def encoder(self, request: Chat, model: str) -> Encoder:
-        return ArrayEncoder(model) if self._array else StreamEncoder(model)
+        calls_last = request.client == CALLS_LAST
+        return (ArrayEncoder if self._array else StreamEncoder)(model, calls_last=calls_last)
 
 
 class CountCodec:
@@ -122,6 +132,7 @@ __all__ = [
     "generate_codec",
     "http_status",
     "predict_codec",
+    "remember_client",
     "render_error",
     "stream_codec",
 ]

@@ -3,7 +3,8 @@
 Clients' SDKs set narrow limits (measured on five versions of two): an event is one `data: ` line and a blank line,
 nothing else; a comment, an `event:` line or `[DONE]` breaks them, and the only sign of life that they bear is a blank
 line. A chunk without parts costs the conversation its last two turns, so that thoughts that are not shown, roles and
-usage never make a chunk of their own, and the last one has an empty text. Calls come whole.
+usage never make a chunk of their own, and the last one has an empty text. Calls come whole. Clients of the first major
+version that answer calls by themselves look for them in the last chunk alone: there `calls_last`.
 """
 
 from __future__ import annotations
@@ -74,9 +75,10 @@ class _Part:
 
 
 class _Choice:
-    __slots__ = ("end", "extra", "logprobs", "malformed", "refused")
+    __slots__ = ("calls", "end", "extra", "logprobs", "malformed", "refused")
 
     def __init__(self) -> None:
+        self.calls: list[Json] = []  # that wait for the end
         self.end: ChoiceEnd | None = None
         self.extra: Extra | None = None
         self.logprobs: Any = None  # of calls: they go out with the end
@@ -90,8 +92,9 @@ class StreamEncoder:
 
     media_type = "text/event-stream"
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, *, calls_last: bool = False) -> None:
         self.closing: Json = {}
+        self._calls_last = calls_last
         self._tail: Json = {"modelVersion": model} if model else {}
         self._texts: dict[int, tuple[bytes, bytes]] = {}
         self._parts: dict[tuple[int, int], _Part] = {}
@@ -234,7 +237,10 @@ class StreamEncoder:
         inner: Json = {"id": part.id, "name": part.name, "args": arguments, **(more.pop("functionCall", None) or {})}
         chunk: Json = {"functionCall": inner, **more}
         sign(chunk, part.signature)
-        self._chunk(e.choice, chunk, out)
+        if self._calls_last:
+            self._choice(e.choice).calls.append(chunk)
+        else:
+            self._chunk(e.choice, chunk, out)
 
     def _keep(self, choice: int, extra: Extra | None) -> None:
         """Fields of a candidate wait for its end."""
@@ -264,7 +270,7 @@ class StreamEncoder:
         reason, note = write_finish(finish, end.native), end.note
         if choice.malformed is not None and finish != "length":
             reason, note = MALFORMED, choice.malformed
-        parts: list[Json] = [] if finish == "content_filter" else [{"text": ""}]
+        parts: list[Json] = choice.calls or ([] if finish == "content_filter" else [{"text": ""}])
         out: Json = {"content": {"role": "model", "parts": parts}, "index": index, "finishReason": reason}
         if note is not None:
             out["finishMessage"] = note
@@ -281,8 +287,8 @@ class ArrayEncoder(StreamEncoder):
 
     media_type = "application/json"
 
-    def __init__(self, model: str) -> None:
-        super().__init__(model)
+    def __init__(self, model: str, *, calls_last: bool = False) -> None:
+        super().__init__(model, calls_last=calls_last)
         self._begun = False
         self._closed = False
 

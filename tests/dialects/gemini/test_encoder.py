@@ -166,6 +166,19 @@ def test_a_custom_call_is_one_with_its_input() -> None:
     assert out[0]["candidates"][0]["content"]["parts"][0]["functionCall"]["args"] == {"input": "x y"}
 
 
+def test_calls_come_last_for_clients_that_look_there_alone() -> None:
+    chat = gemini.stream_codec.parse_request({"model": "m", "contents": "hi"})
+    gemini.remember_client(chat, "google-genai-sdk/1.75.0 gl-python/3.11.7")
+    events: list[Event] = [*TEXT]
+    for part, name in ((1, "f"), (2, "g")):
+        events += [PartStart(0, part, "tool_call", name, name), PartEnd(0, part)]
+    out = chunks(gemini.stream_codec.encoder(chat, "").encode([*events, ChoiceEnd(0, "tool_calls"), End()]))
+    assert len(out) == 3 and out[-1]["candidates"][0]["finishReason"] == "STOP"
+    assert [p["functionCall"]["name"] for p in out[-1]["candidates"][0]["content"]["parts"]] == ["f", "g"]
+    gemini.remember_client(other := gemini.stream_codec.parse_request({"model": "m", "contents": "hi"}), "node")
+    assert other.client is None
+
+
 def test_ends_of_several_choices_share_a_chunk() -> None:
     out = encoded(ChoiceEnd(1, "length"), ChoiceEnd(0, "stop"), Usage(1, 2), End())
     assert [(c["index"], c["finishReason"]) for c in out[0]["candidates"]] == [(0, "STOP"), (1, "MAX_TOKENS")]
