@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -172,6 +173,23 @@ def load(kind: str) -> Backend:
         raise KeyError(f"unknown kind {kind!r} (choices: {', '.join(kinds())})")
     backend: Backend = import_module(f"gateway.backends.{kind}").Backend()
     return backend
+
+
+def missing(kind: str) -> str:
+    """What has to be installed before backends of that kind can be used, as words with the command to type; "" if
+    nothing. A kind's file says so in `REQUIRES`: module -> extra of this package."""
+    requires: Mapping[str, str] = getattr(import_module(f"gateway.backends.{kind}"), "REQUIRES", {})
+    for module, extra in requires.items():
+        if not _is_there(module):
+            return f"the kind {kind} needs {module}, which is not installed: pip install 'gemma-gateway[{extra}]'"
+    return ""
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # its parent is not there
+        return False
 
 
 def run_probe(probe: Generator[Call, Reply, Any], replies: Iterator[Reply]) -> Any:

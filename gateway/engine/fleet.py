@@ -125,6 +125,8 @@ class Server:
                     c.state, c.detail = "unprobed", "waiting for its facts"
             elif c.state != "unprobed" or state != "down":
                 c.state, c.detail = state, detail
+            else:
+                c.detail = detail  # never of use since the start: but what answers there is known
 
     def learn(self, found: Discovery) -> list[News]:
         """A full probe's result. Returns what changed since the last one."""

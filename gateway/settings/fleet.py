@@ -57,7 +57,9 @@ def _backend(check: Check, where: Where, name: str, value: Any, timeouts: Timeou
     told: dict[str, Any] = {k: v for k, v in value.items() if v is not None}
     before = len(check.problems)
     if "kind" in told:
-        told["kind"] = check.value((*where, "kind"), told["kind"], read_kind)
+        told["kind"] = kind = check.value((*where, "kind"), told["kind"], read_kind)
+        if kind and (absent := backends.missing(kind)):
+            check.problem((*where, "kind"), absent)
     own = told.pop("timeouts", {})
     allowed = told.pop("allow", ())
     facts = told.pop("facts", {})
