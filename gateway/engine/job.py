@@ -71,6 +71,8 @@ class Job:
     """Makes what notes the thoughts that lead to calls: one for each attempt, of which only one may be answered."""
     nudged: bool = False
     """It was asked once more, because the first answer was not what was demanded."""
+    said: float = 0.0
+    """When the client of a stream was last told something, on the loop's clock; inf while it is being told."""
     timer: asyncio.TimerHandle | None = None
     signs: asyncio.Task[None] | None = None
 
@@ -91,10 +93,14 @@ class Job:
             self.record.runaway = self.chain.runaway
 
     def quiet(self) -> None:
-        """No more life signs: there is content, or the end."""
+        """No more life signs: it is the end."""
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
+        self.hush()
+
+    def hush(self) -> None:
+        """Takes back a life sign that is not out yet: there is something to say."""
         if self.signs is not None:
             self.signs.cancel()
             self.signs = None

@@ -39,22 +39,30 @@ class Relay:
     # ---- the life of a job ----
 
     def start(self, job: Job) -> None:
-        """Arms the life signs of a stream: a timer per request, not per read."""
+        """Arms the life signs of a stream: a timer per request, not per read. They do not end with the first content,
+        since a call may be held until it is complete."""
         if job.streamed:
-            job.timer = asyncio.get_running_loop().call_later(_life_sign(job), self._show_life, job)
+            loop = asyncio.get_running_loop()
+            job.said = loop.time()
+            job.timer = loop.call_later(_life_sign(job), self._listen, job)
 
-    def _show_life(self, job: Job) -> None:
-        job.signs = asyncio.create_task(self._signs(job), name="life signs")
+    def _listen(self, job: Job) -> None:
+        loop = asyncio.get_running_loop()
+        every, now = _life_sign(job), loop.time()
+        silent = now - job.said
+        if silent >= every and (job.signs is None or job.signs.done()):
+            job.said = now
+            job.signs = asyncio.create_task(self._show_life(job), name="life signs")
+        wait = every - silent if 0.0 <= silent < every else every
+        job.timer = loop.call_later(wait, self._listen, job)
 
-    async def _signs(self, job: Job) -> None:
+    async def _show_life(self, job: Job) -> None:
         try:
-            while not job.content:
-                job.encoder = job.encoder or job.codec.encoder(job.request, job.model)
-                if not job.outlet.committed:
-                    job.shown = job.headers
-                    await job.outlet.begin(job.headers, job.encoder.media_type)
-                await job.outlet.write(job.encoder.life_sign(*job.progress))
-                await asyncio.sleep(_life_sign(job))
+            job.encoder = job.encoder or job.codec.encoder(job.request, job.model)
+            if not job.outlet.committed:
+                job.shown = job.headers
+                await job.outlet.begin(job.headers, job.encoder.media_type)
+            await job.outlet.write(job.encoder.life_sign(*((0, 0) if job.content else job.progress)))
         except ClientGone:
             return  # the request's own task is told in its own way
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from itertools import takewhile
+from math import inf
 from typing import NoReturn
 
 import msgspec
@@ -119,6 +120,7 @@ class StreamedReply:
         """Shows the events, or holds them: until there is content, until the answer was checked."""
         if done:
             self._verify()
+            self._job.quiet()
             self._job.note_repairs()
         elif self._hold and self._must_wait(events):
             self._held += events
@@ -190,7 +192,7 @@ class StreamedReply:
         job = self._job
         job.content = True
         job.phase = "streaming"
-        job.quiet()
+        job.hush()
         if job.outlet.committed and job.shown != job.headers:
             # a sign of life went out when another target, or none, had the request
             assert job.encoder is not None
@@ -204,10 +206,12 @@ class StreamedReply:
         if data:
             watch, clock = self._watch, asyncio.get_running_loop().time
             watch.phase, watch.expires = "send", clock() + job.context.snapshot.timeouts.send_stall
+            job.said = inf
             if not job.outlet.committed:
                 await job.outlet.begin(job.headers, job.encoder.media_type)
             await job.outlet.write(data)
-            watch.phase, watch.expires = "idle", clock() + self._limits.idle
+            job.said = clock()
+            watch.phase, watch.expires = "idle", job.said + self._limits.idle
 
     async def _break_off(self, events: list[Event], error: GatewayError) -> NoReturn:
         """The answer can't be completed: `events`, and what the filters hold, are still the client's, but for what is

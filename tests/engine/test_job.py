@@ -1,4 +1,4 @@
-"""A job: what was repaired is said where the operator wants it put right, and life signs end with the first content."""
+"""A job: what was repaired is said where the operator wants it put right, and life signs end with it."""
 
 from __future__ import annotations
 

@@ -155,3 +155,27 @@ async def test_the_queue_says_no_before_there_is_a_sign_of_life(upstreams: Upstr
         await wire.seen()
         got = await gateway.chat("second", stream=True)
         assert (got.status, got.error["code"]) == (503, "server_is_overloaded")
+
+
+@pytest.mark.parametrize("strict", [True, False], ids=["held to be verified", "held by a filter"])
+async def test_what_is_held_shows_signs_of_life_too(upstreams: Upstreams, gateway_for: GatewayFor, strict: bool):
+    """Text was shown, and then a long call comes that nobody may see before it is complete."""
+    [wire] = await upstreams(kind="vllm", model="gemma-4-e4b-it")
+    schema = {"type": "object", "properties": {"days": {"type": "integer"}}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema, "strict": strict}}
+
+    def call(arguments: str, **more: str) -> dict[str, object]:
+        return answers.chunk(
+            {"tool_calls": [{"index": 0, "function": {"arguments": arguments, **more}}]}, model=wire.model
+        )
+
+    steps: list[Step] = [Head(), Events(["Look. ", call('{"days"', name="f")])]
+    for _ in range(8):
+        steps += [Sleep(0.1), Events([call(" ")])]
+    wire.answer(*steps, Events([call(": 3}"), answers.chunk({}, model=wire.model, finish="stop"), None]), Finish())
+    gateway = await gateway_for(config(wire, timeouts=LONG))
+    got = await gateway.chat(stream=True, tools=[tool])
+    assert got.done and got.text == "Look. " and '"finish_reason":"tool_calls"' in got.body.decode()
+    text, _, rest = got.body.partition(b"Look. ")
+    assert rest.count(b": waiting\n\n") >= 3 and b": waiting" not in text
+    assert b": waiting" not in rest[rest.index(b'finish_reason":"tool_calls') :]
