@@ -32,6 +32,7 @@ from gateway.backends.wire.media import fit_media
 from gateway.backends.wire.prepare import MEANING
 from gateway.backends.wire.refusal import Signs
 from gateway.backends.wire.scrub import scrub
+from gateway.backends.wire.stopping import Stopping
 from gateway.canonical.content import (
     Audio,
     Document,
@@ -41,9 +42,11 @@ from gateway.canonical.content import (
     Part,
     Text,
     Thinking,
+    ToolCall,
     ToolResult,
     Video,
 )
+from gateway.canonical.custom import FIELD, as_function
 from gateway.canonical.events import Answer
 from gateway.canonical.facts import Facts, Target
 from gateway.canonical.requests import Chat, Completion, CountTokens, Embedding, Request, ThinkingConfig
@@ -65,11 +68,13 @@ from gateway.errors import (
     UpstreamError,
     UpstreamRefused,
 )
+from gateway.filters.stop import Stop
 
 API: Final = "/v1beta"
 _PAGES: Final = 10
 _SAFETY_ONLY: Final = frozenset({"safetySettings"})
 _STOPS: Final = 5
+"""Stop texts that it takes. Where there are more it is asked for a stream, which is ended here."""
 
 _LADDER: Final[tuple[tuple[re.Pattern[str], dict[str, Any]], ...]] = (
     (re.compile(r"Unknown name \"id\" at '[^']{0,120}function_?(?:call|response)", re.IGNORECASE), {"call_ids": False}),
@@ -153,7 +158,7 @@ class Backend:
             return self.count(request, target, facts)
         dropped = list(request.dropped)
         body = self._body(request, target, facts, dropped)
-        if request.stream:
+        if request.stream or _many_stops(request):
             return _call(target, "streamGenerateContent?alt=sse", body, dropped, streamed=True)
         return _call(target, "generateContent", body, dropped)
 
@@ -167,7 +172,11 @@ class Backend:
 
     def decoder(self, request: Request) -> Decoder:
         chat = request if isinstance(request, Chat) else None
-        return StreamDecoder(_declared(chat), chat.choices if chat is not None else 1)
+        expected = chat.choices if chat is not None else 1
+        decoder = StreamDecoder(_declared(chat), expected)
+        if chat is None or not _many_stops(chat):
+            return decoder
+        return Stopping(decoder, Stop(chat.sampling.stop or [], expected))
 
     def read(self, request: Request, body: Any) -> Answer | Json:
         """A whole reply. Raises the error that stands in it, or BadResponse if it is no answer."""
@@ -243,6 +252,10 @@ class Backend:
         yield  # a generator, like every kind's
 
 
+def _many_stops(chat: Chat) -> bool:
+    return len(chat.sampling.stop or ()) > _STOPS
+
+
 def _ready(chat: Chat, model: str, facts: Facts, receiver: Receiver, dropped: list[str]) -> Chat:
     """The chat as the target takes it; names in `dropped` what it does not get. Nothing of `chat` is changed."""
     gemma = is_gemma(model)
@@ -261,8 +274,9 @@ def _ready(chat: Chat, model: str, facts: Facts, receiver: Receiver, dropped: li
         and (chat.tool_choice is None or chat.tool_choice.mode != "none")
     ):
         raise UnsupportedParameter("this server can't call tools while it keeps to a format: ask for one of the two")
-    if chat.sampling.stop and len(chat.sampling.stop) > _STOPS:
-        raise UnsupportedParameter(f"this server takes at most {_STOPS} stop texts", param="stop")
+    sampling = chat.sampling
+    if _many_stops(chat):
+        sampling = replace(sampling, stop=(sampling.stop or [])[:_STOPS])
     dropped += [n for n in ("min_p", "repetition_penalty", "logit_bias") if getattr(chat.sampling, n) is not None]
     if chat.parallel_tool_calls is False:
         dropped.append("parallel_tool_calls")
@@ -273,6 +287,8 @@ def _ready(chat: Chat, model: str, facts: Facts, receiver: Receiver, dropped: li
     return replace(
         chat,
         messages=messages,
+        tools=[as_function(t) for t in chat.tools],  # and a filter turns their calls back
+        sampling=sampling,
         bound=bound,
         thinking=_thinking(chat.thinking, model, facts, receiver, dropped),
         extra=_own_extra(chat, gemma, dropped),
@@ -326,6 +342,9 @@ def _part(part: Part, facts: Facts) -> Part:
         return part if media is part.media else replace(part, media=media)
     if isinstance(part, ToolResult) and isinstance(part.content, list):
         return replace(part, content=[_part(p, facts) for p in part.content])
+    if isinstance(part, ToolCall) and part.kind == "custom":
+        arguments = msgspec.json.encode({FIELD: part.arguments}).decode()
+        return replace(part, kind="function", arguments=arguments)
     if isinstance(part, Opaque) and part.dialect != DIALECT:
         raise PartRefused(f"no server of this kind knows a part of type {part.type[:40]!r}", param=part.path)
     return part

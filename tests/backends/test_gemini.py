@@ -13,6 +13,7 @@ from gateway import errors
 from gateway.backends import Backend as Seam
 from gateway.backends import Reply, kinds, load, run_probe
 from gateway.backends.wire.samples import PNG, WAV
+from gateway.backends.wire.stopping import Stopping
 from gateway.canonical.content import (
     Audio,
     Image,
@@ -188,8 +189,6 @@ SCHEMA = OutputFormat("json_schema", "n", {"type": "object", "properties": {"a":
     ("request_", "model"),
     [
         (chat(tools=[Tool("f")], output=SCHEMA), GEMMA),
-        (chat(tools=[Tool("f", kind="custom")]), FLASH),
-        (chat(sampling=Sampling(stop=list("abcdef"))), FLASH),
         (chat(extra={"openai": {"guided_regex": "a"}}), FLASH),
         (chat(bound=[Bound("gemini", "cachedContent", "c", path="cachedContent")]), GEMMA),
         (chat(bound=[Bound("anthropic", "web_search", {}, path="tools[0]")]), FLASH),
@@ -200,6 +199,33 @@ def test_what_changes_the_answer_is_refused(request_: Chat, model: str) -> None:
     with pytest.raises(errors.BadRequest) as caught:
         built(request_, model)
     assert isinstance(caught.value, errors.UnsupportedParameter | errors.PartRefused)
+
+
+def test_more_stop_texts_than_it_takes() -> None:
+    request = chat(sampling=Sampling(stop=list("abcdefg")))
+    call = built(request, FLASH)
+    assert call.streamed and call.path.endswith(":streamGenerateContent?alt=sse")
+    assert body_of(call)["generationConfig"]["stopSequences"] == list("abcde")
+    decoder = BACKEND.decoder(request)
+    events = []
+    for words in ("xy", "zg more", "lost"):
+        piece = {"candidates": [{"content": {"parts": [{"text": words}]}, "index": 0}]}
+        events += decoder.feed(b"data: " + msgspec.json.encode(piece) + b"\r\n\r\n")
+    choice = fold(events).choices[0]
+    assert (choice.parts, choice.finish, choice.stop_sequence) == ([Text("xyz")], "stop", "g")
+    five = chat(sampling=Sampling(stop=list("abcde")))
+    assert not built(five, FLASH).streamed and not isinstance(BACKEND.decoder(five), Stopping)
+
+
+def test_tools_that_take_free_text() -> None:
+    call = ToolCall("c", "patch", "*** Begin", "custom")
+    request = chat(USER, Message("assistant", [call]), Message("tool", [ToolResult("c", [Text("ok")])]))
+    request.tools = [Tool("patch", "Edits.", kind="custom")]
+    body = body_of(built(request, FLASH))
+    [declared] = body["tools"][0]["functionDeclarations"]
+    assert declared["name"] == "patch" and "input" in str(declared)
+    assert body["contents"][1]["parts"][0]["functionCall"]["args"] == {"input": "*** Begin"}
+    assert call.kind == "custom"
 
 
 def test_tools_and_a_format_where_they_go_together() -> None:
