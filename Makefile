@@ -17,7 +17,7 @@ test: ## the test suite, partly on real servers (ARGS="-k text -x" and the like)
 
 test-sdks: ## the official SDKs (openai, google-genai, anthropic, ...) against real servers, in an environment of their own
 	@sh scripts/clients sdks
-	@.cache/sdks/bin/python -m pytest -rs tests/sdks $(ARGS)
+	@.cache/sdks/bin/python -m pytest -rs -W ignore tests/sdks $(ARGS)
 
 test-keras: ## the keras worker on a real keras-hub, in an environment of its own (1.2 GB); not part of `make test`
 	@sh scripts/keras

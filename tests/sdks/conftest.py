@@ -37,14 +37,6 @@ def _absent(module: str) -> bool:
 collect_ignore = [name for name, module in NEEDS.items() if _absent(module)]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What SDKs warn of inside themselves is not this project's."""
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.filterwarnings("default"))
-
-
 @pytest.fixture(scope="session")
 def beside() -> Iterator[Beside]:
     found = Beside()

@@ -10,7 +10,7 @@ from typing import Final
 
 from gateway.canonical.events import Fault
 from gateway.dialects.fields import Json
-from gateway.errors import ContextTooLong, GatewayError, by_code
+from gateway.errors import ContextTooLong, GatewayError, UnsupportedParameter, by_code
 
 _TYPES: Final = {
     400: "invalid_request_error",
@@ -26,6 +26,8 @@ _TYPES: Final = {
 }
 _TOO_LONG: Final = "prompt is too long"
 """The words by which agents know that they must shorten the conversation."""
+_NO_THREADS: Final[Json] = {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
+"""The sign by which the SDK's tool runner (2.x) knows that it must send whole conversations, and does it at once."""
 
 
 def render_error(error: GatewayError) -> Json:
@@ -38,6 +40,8 @@ def render_error(error: GatewayError) -> Json:
     inner: Json = {"type": error_type(error.status), "message": message, "code": error.code}
     if error.param is not None:
         inner["param"] = error.param
+    if isinstance(error, UnsupportedParameter) and error.param == "thread":
+        inner["details"] = _NO_THREADS
     if error.detail:
         inner["gateway"] = error.detail
     return {"type": "error", "error": inner}
