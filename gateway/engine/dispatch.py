@@ -27,11 +27,13 @@ from gateway.errors import (
     GatewayError,
     MediumRefused,
     ModelGone,
+    NeedsOtherForm,
     Overloaded,
     PrivacyRail,
     Reset,
     SchemaNotSatisfied,
     ToolChoiceNotSatisfied,
+    UpstreamRefused,
     Verdict,
     WrongModality,
 )
@@ -120,10 +122,22 @@ class Dispatcher:
             route.rests(d.candidate)
             return False
         tries.last = await self._attempt(job, route, d, call, slot)
+        while isinstance(tries.last, NeedsOtherForm) and not job.content and d.learn(tries.last.learned):
+            tries.last = await self._in_other_form(job, route, d, tries)
         if isinstance(tries.last, ToolChoiceNotSatisfied | SchemaNotSatisfied) and not (job.content or job.nudged):
             job.nudged = True
             tries.last = await self._ask_again(job, route, d, tries)
         return job.content or tries.over(tries.last, asyncio.get_running_loop().time())
+
+    async def _in_other_form(self, job: Job, route: Route, d: Deployment, tries: Tries) -> GatewayError | None:
+        """The same request at the same server, written as its refusal told."""
+        first = tries.last
+        call = await self.router.prepare(route, job.request, d.candidate)
+        slot = await self._wait(job, d, tries) if call is not None else None
+        if call is None or slot is None:
+            assert isinstance(first, NeedsOtherForm)
+            return UpstreamRefused(first.message)
+        return await self._attempt(job, route, d, call, slot)
 
     async def _ask_again(self, job: Job, route: Route, d: Deployment, tries: Tries) -> GatewayError | None:
         """Once more at the same server, with what was wrong in words, after an answer that is not what was demanded."""

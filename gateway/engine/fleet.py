@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -48,8 +48,18 @@ class Deployment:
     """What the newest probe of the model while it was ready, and its names, said of it."""
     asked: float = 0.0
     """When it was last asked although it was ejected."""
+    learned: Facts = field(default_factory=Facts)
+    """What its refusals told of the form that it wants."""
     rest_until: float = 0.0
     """Until when it asked to be left alone (Retry-After)."""
+
+    def learn(self, facts: dict[str, Any]) -> bool:
+        """Takes what a refusal told into account. False if that is known already."""
+        if all(getattr(self.candidate.facts, name) == value for name, value in facts.items()):
+            return False
+        self.learned = replace(self.learned, **facts)
+        self.server.configure(self.server.settings, self.server.queue)
+        return all(getattr(self.candidate.facts, name) == value for name, value in facts.items())
 
     def note_rest(self) -> None:
         """Lets routing see what breaker and Retry-After say. To be called after every call of the breaker."""
@@ -224,7 +234,8 @@ class Server:
     def _size(self, d: Deployment) -> None:
         """What follows from the settings, the kind and the newest probe together."""
         b, backend, c, model = self.settings, self.backend, d.candidate, d.model
-        c.facts = self._facts(model.facts, model.id or c.target.model, model.root, *model.aliases)
+        told = layer(("probed", d.learned), ("probed", model.facts))
+        c.facts = self._facts(told, model.id or c.target.model, model.root, *model.aliases)
         c.local, c.allow = b.local, frozenset(b.allow)
         c.hints = backend.hints if backend else {}
         c.tier = backend.tier if backend else 9

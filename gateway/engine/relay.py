@@ -191,12 +191,28 @@ class Relay:
                 raise Truncated("the server's answer has no finish reason")
             job.chain.verify(answer)
             answer.model = job.model
+            if job.streamed:
+                await self._as_stream(job, answer)
+                return
         else:
             answer = {**answer, "model": job.model}
         body = msgspec.json.encode(job.codec.render_answer(answer, job.request))
         job.content = True
         job.note_repairs()
         await job.outlet.whole(200, job.headers, body)
+
+    async def _as_stream(self, job: Job, answer: Answer) -> None:
+        """A server that answers whole to a client that wants a stream."""
+        assert job.encoder is not None
+        job.content = True
+        job.quiet()
+        job.note_repairs()
+        if not job.outlet.committed:
+            await job.outlet.begin(job.headers, job.encoder.media_type)
+        elif job.shown != job.headers:
+            job.encoder.closing = {name.decode()[10:]: value.decode() for name, value in job.headers}
+        await job.outlet.write(job.encoder.encode(unfold(answer)))
+        await job.outlet.end()
 
 
 def check_privacy(needs: Needs, d: Deployment, privacy: Mapping[str, str]) -> None:

@@ -289,3 +289,51 @@ async def _hosted(upstreams: Upstreams, gateway_for: GatewayFor) -> tuple[Any, R
     gateway = await gateway_for({**config(), "backends": backends, "models": models}, env={"GOOGLE": KEY})
     gateway.secrets = [s for s in gateway.secrets if s != CANARY]
     return wire, gateway
+
+
+async def test_the_form_that_a_hosted_model_wants_is_learned(upstreams: Upstreams, gateway_for: GatewayFor):
+    wire, gateway = await _hosted(upstreams, gateway_for)
+    message = "Invalid JSON payload received. Unknown name \"parametersJsonSchema\" at 'tools[0]': Cannot find field."
+    refusal = Json({"error": {"code": 400, "message": message, "status": "INVALID_ARGUMENT"}}, status=400)
+    answer = {"candidates": [{"content": {"parts": [{"text": "Hi"}]}, "finishReason": "STOP"}]}
+    wire.answer(Json(answer), path=f"{HOSTED}:generateContent")
+    wire.answer(refusal, path=f"{HOSTED}:generateContent", when=lambda body: "parametersJsonSchema" in str(body))
+    tool = {"name": "f", "parameters": {"type": "object", "properties": {"a": {"type": "string"}}}}
+    for _ in range(2):
+        got = await gateway.chat(tools=[{"type": "function", "function": tool}])
+        assert got.status == 200 and got.json()["choices"][0]["message"]["content"] == "Hi", got.body
+    asked = [r.json()["tools"][0]["functionDeclarations"][0] for r in wire.requests if r.method == "POST"]
+    assert ["parametersJsonSchema" in a for a in asked] == [True, False, False]
+    assert asked[1]["parameters"]["properties"]["a"] == {"type": "STRING"}
+
+
+async def test_a_form_that_no_other_call_would_change(upstreams: Upstreams, gateway_for: GatewayFor):
+    wire, gateway = await _hosted(upstreams, gateway_for)
+    message = "Unknown name \"id\" at 'contents[1].parts[0].function_call': Cannot find field."
+    refusal = Json({"error": {"code": 400, "message": message, "status": "INVALID_ARGUMENT"}}, status=400)
+    wire.answer(refusal, path=f"{HOSTED}:generateContent")
+    got = await gateway.chat()
+    assert (got.status, got.error["type"]) == (400, "invalid_request_error")
+    assert len([r for r in wire.requests if r.method == "POST"]) == 1
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", f"/v1beta/models/{PUBLIC}:streamGenerateContent?alt=sse"])
+async def test_a_server_that_answers_whole_to_a_client_that_wants_a_stream(
+    path: str, upstreams: Upstreams, gateway_for: GatewayFor
+):
+    [wire] = await upstreams(kind="openai")
+    wire.answer(Json({"predictions": answers.chat()}))
+    about = {"kind": "vertex", "project": "p", "location": "l", "endpoint": "7", "facts": {"runtime": "sax"}}
+    backends = {"one": {**about, "url": wire.url, "api_key_env": "TOKEN"}}
+    models = {PUBLIC: {"targets": [{"backend": "one", "model": "mine"}]}}
+    gateway = await gateway_for({**config(), "backends": backends, "models": models}, env={"TOKEN": KEY})
+    body = (
+        HI if "alt=sse" in path else {"model": PUBLIC, "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+    )
+    got = await gateway.send(json_request(path, body, SDK))
+    assert got.status == 200 and got.header("content-type") == "text/event-stream", got.body
+    assert answers.TEXT in got.body.decode()
+    asked = wire.requests[-1]
+    assert asked.path == "/v1/projects/p/locations/l/endpoints/7:predict"
+    assert asked.header("authorization") == f"Bearer {KEY}"
+    assert asked.json()["instances"][0]["messages"] == [{"role": "user", "content": "hi"}]
