@@ -27,6 +27,17 @@ def fates_of(chat: Chat, changed: Mapping[int, str]) -> list[str]:
     return out
 
 
+def as_asked(fates: dict[int, str], asked: Chat, sent: Chat) -> dict[int, str]:
+    """`fates` of the parts of `sent`, by their numbers in `asked`: the engine may have put in a text of its own."""
+    if not fates or sent.messages is asked.messages:
+        return fates
+    before, after = list(content_parts(asked)), list(content_parts(sent))
+    if len(before) == len(after):
+        return fates
+    new = next((n for n, (a, b) in enumerate(zip(before, after, strict=False)) if a is not b), len(before))
+    return {n - (n > new): fate for n, fate in fates.items() if n != new}
+
+
 def fold_receipt(fates: list[str], limit: int | None = LIMIT) -> str:
     """`["text", "text", "audio"]` -> `0-1=text,2=audio`; cut at `limit` octets with `+N` for N parts left out."""
     if len(fates) == 1:

@@ -18,6 +18,7 @@ from gateway.canonical.needs import Needs, needs_of
 from gateway.canonical.requests import Chat, Completion, CountTokens, Request
 from gateway.engine.admission import queue_full
 from gateway.engine.fleet import Deployment, Fleet, Name
+from gateway.engine.receipt import as_asked
 from gateway.engine.relay import Relay, check_privacy
 from gateway.errors import GatewayError
 from gateway.filters.instructions import instructed
@@ -115,6 +116,8 @@ class Router:
             route.unable.append(e)
             route.add(candidate, Lack("need", e.code, e.message, paths=(e.param,) if e.param else ()))
             return None
+        if isinstance(asked, Chat) and isinstance(request, Chat):
+            call.fates = as_asked(call.fates, asked, request)
         call.dropped += [name for name in lowered if name.partition(">")[0] not in call.dropped]
         options = route.needs.options
         if options.strict_parts or options.strict_parameters:

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.backends.wire.history import without_markers
 from gateway.canonical.content import Audio, Image, Media, Message, Text, Thinking, ToolCall, ToolResult, Video
-from gateway.canonical.requests import Chat
-from gateway.engine.receipt import LIMIT, fates_of, fold_receipt
+from gateway.canonical.requests import Chat, OutputFormat
+from gateway.engine.receipt import LIMIT, as_asked, fates_of, fold_receipt
+from gateway.filters.instructions import instructed
 
 
 @pytest.mark.parametrize(
@@ -25,6 +27,23 @@ from gateway.engine.receipt import LIMIT, fates_of, fold_receipt
 )
 def test_folding(fates, header):
     assert fold_receipt(fates) == header
+
+
+def test_a_text_of_the_engine_s_own_is_not_counted():
+    image = Image(Media("image/png", url="http://x/i.png"))
+    media = Message("user", [Text("see"), image])
+    later = [
+        Message("assistant", [Text("yes")]),
+        Message("user", [Text("x<turn|>"), Audio(Media("audio/wav", url="http://x/a.wav"))]),
+    ]
+    for first in (media, Message("user", [image]), Message("system", [Text("s")]), Message("assistant", [Text("a")])):
+        chat = Chat("m", [first, *later], output=OutputFormat("json_object"))
+        sent = instructed(chat)
+        _, [touched] = without_markers(sent, "gemma4")
+        fates = as_asked({touched: "text>neutralised", touched + 1: "audio>wav16k"}, chat, sent)
+        said = fates_of(chat, fates)
+        assert said[-2:] == ["text>neutralised", "audio>wav16k"] and said.count("text>neutralised") == 1
+    assert as_asked({0: "x"}, chat, chat) == {0: "x"}
 
 
 def unfold_receipt(header: str) -> tuple[list[str], int]:

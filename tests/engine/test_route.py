@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from gateway.backends import Call, Discovery, Model
-from gateway.canonical.content import Audio, Media, Message, Text, Thinking, ToolCall, ToolResult
+from gateway.canonical.content import Audio, Image, Media, Message, Text, Thinking, ToolCall, ToolResult
 from gateway.canonical.context import Context
 from gateway.canonical.facts import Facts
-from gateway.canonical.requests import Chat, Options, Sampling
+from gateway.canonical.requests import Chat, Options, OutputFormat, Sampling
 from gateway.engine.fleet import MAY_ASK_EVERY, Deployment, Fleet
 from gateway.engine.relay import Relay
 from gateway.engine.route import Route, Router, affinity, with_defaults
@@ -226,3 +226,14 @@ async def test_a_server_that_keeps_prompts_apart_is_told_whose_they_are(auth: An
     body = msgspec.json.decode(found[1].octets())
     assert body.get("cache_salt") == (None if auth == "none" else "id-of-the-key")
     assert asked.options.tenant == "", "the client's request stays as it was"
+
+
+async def test_the_words_about_the_answer_s_form_do_not_shift_the_receipt():
+    settings = settings_of(one={"facts": {"family": "gemma4", "image": True, "json_schema": "verified"}})
+    router, targets = routed(settings)
+    picture = Message("user", [Text("see"), Image(Media("image/png", base64="iVBORw0KGgo="))])
+    chat = ask(output=OutputFormat("json_object"))
+    chat.messages = [picture, Message("assistant", [Text("yes")]), Message("user", [Text("x<turn|>")])]
+    route = router.route(context(settings), chat)
+    call = await router.prepare(route, chat, targets["one"].candidate)
+    assert call is not None and call.fates == {3: "text>neutralised"}
