@@ -337,3 +337,24 @@ async def test_a_server_that_answers_whole_to_a_client_that_wants_a_stream(
     assert asked.path == "/v1/projects/p/locations/l/endpoints/7:predict"
     assert asked.header("authorization") == f"Bearer {KEY}"
     assert asked.json()["instances"][0]["messages"] == [{"role": "user", "content": "hi"}]
+
+
+THOUGHT = [
+    answers.chunk({"role": "assistant", "content": ""}),
+    answers.chunk({"reasoning_content": "hm"}),
+    *answers.chunks()[1:],
+]
+
+
+@pytest.mark.parametrize(("asked", "shown"), [({}, []), ({"thinkingConfig": {"includeThoughts": True}}, ["hm"])])
+async def test_thoughts_are_shown_to_who_asks_for_them(
+    asked: Any, shown: list[str], upstreams: Upstreams, gateway_for: GatewayFor
+):
+    wire, gateway = await served(upstreams, gateway_for)
+    wire.answer(Head(), Events(THOUGHT), Finish())
+    path = f"/v1beta/models/{PUBLIC}:streamGenerateContent"
+    chunks = (await post(gateway, path, {**HI, "generationConfig": asked})).json()
+    parts = [p for c in chunks for p in c["candidates"][0]["content"]["parts"]]
+    assert [p["text"] for p in parts if p.get("thought")] == shown
+    assert "".join(p["text"] for p in parts if not p.get("thought")) == answers.TEXT
+    assert all(c["candidates"][0]["content"]["parts"] for c in chunks)
