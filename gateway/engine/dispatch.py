@@ -190,6 +190,7 @@ class Dispatcher:
             try:
                 await self._relay.attempt(job, d, call, self.router.asked(route, job.request, d))
                 outcome, verdict = "ok", "fine"
+                self.router.served(route, d, loop.time())
                 return None
             except GatewayError as e:
                 outcome, verdict = e.code, e.verdict

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -29,6 +30,7 @@ from gateway.routing.strict import parameter_lacks, part_lacks
 from gateway.routing.within import within
 from gateway.settings import Settings
 
+MOST_HOMES = 4096
 COUNT_SECONDS = 5.0
 """How long a server may take to count a prompt before its bounds have to do."""
 
@@ -45,6 +47,8 @@ class Route:
     """As it was set when the request came."""
     tenant: str = ""
     """Whose request it is: the id of the key that it came with, "" where nobody needs one."""
+    conversation: str = ""
+    """What `affinity` says of the request, "" where there is only one target."""
     short: list[tuple[Candidate, Lack]] = field(default_factory=list)
     """Targets that the prompt turned out to be too long for."""
     unable: list[GatewayError] = field(default_factory=list)
@@ -73,12 +77,15 @@ class Router:
     def __init__(self, fleet: Fleet, relay: Relay) -> None:
         self._fleet = fleet
         self._relay = relay
+        self._homes: OrderedDict[str, str] = OrderedDict()
+        """Where conversations were answered last: what `affinity` says of them -> the target's label."""
 
     def route(self, ctx: Context[Settings], request: Request) -> Route:
         """Raises ModelNotFound. A decision without targets is not an error yet: explain wants to see it."""
         name = self._fleet.resolve(request.model)
         needs = needs_of(request)
         policy = ctx.snapshot.policy
+        conversation = affinity(request) if len(name.deployments) > 1 else ""
         decision = decide(
             needs,
             [d.candidate for d in name.deployments],
@@ -87,10 +94,22 @@ class Router:
             dialect=ctx.dialect,
             policy=policy,
             now=asyncio.get_running_loop().time(),
-            affinity=affinity(request) if len(name.deployments) > 1 else "",
+            affinity=conversation,
+            home=self._homes.get(conversation, ""),
+            aside=isinstance(request, Chat) and not request.tools,
         )
         tenant = "" if ctx.snapshot.auth.mode == "none" else ctx.key_id
-        return Route(name, needs, decision, {id(d.candidate): d for d in name.deployments}, policy.privacy, tenant)
+        by_candidate = {id(d.candidate): d for d in name.deployments}
+        return Route(name, needs, decision, by_candidate, policy.privacy, tenant, conversation)
+
+    def served(self, route: Route, d: Deployment, now: float) -> None:
+        """A target has answered: its cache holds the conversation, which should come back to it."""
+        d.candidate.used = now
+        if route.conversation:
+            self._homes[route.conversation] = d.candidate.target.label
+            self._homes.move_to_end(route.conversation)
+            if len(self._homes) > MOST_HOMES:
+                self._homes.popitem(last=False)
 
     def asked(self, route: Route, request: Request, d: Deployment) -> Request:
         """The request as this target gets it, with what its public name sets."""
@@ -184,17 +203,22 @@ class Router:
 
 
 def affinity(request: Request) -> str:
-    """What keeps a conversation at the server that has its prefix in its cache: a hash of its first turns' text."""
+    """What keeps a conversation at the server that has its prefix in its cache: a hash of how it begins, up to and with
+    the first words of its user. What an agent asks aside (a title, a summary) begins in another way."""
     if not isinstance(request, Chat):
         return ""
     digest = hashlib.blake2b(digest_size=8)
-    for message in request.messages[:2]:
+    for message in request.messages[:_BEGINNING]:
         for part in message.parts:
             if isinstance(part, Text):
                 digest.update(part.text[:2048].encode("utf-8", "surrogatepass"))
-        if message.role == "user":
+        if message.role not in ("system", "developer"):
             break
     return digest.hexdigest()
+
+
+_BEGINNING = 8
+"""Messages, if not even one of them is the user's."""
 
 
 def of_tenant(request: Request, tenant: str) -> Request:

@@ -17,6 +17,7 @@ class Candidate:
     told it when it was last asked (0 and None where it does not tell).
     `ejected_until` in seconds of the monotonic clock (0 = not ejected). `rate` and `decode_rate` = prompt and answer
     tokens per second as measured, 0 before.
+    `used` = when a conversation was last answered there, on the same clock.
     `allow` lists what the operator permits here beyond the default (`nvfp4-weight-only`).
     """
 
@@ -36,6 +37,7 @@ class Candidate:
     ejected_until: float = 0.0
     rate: float = 0.0
     decode_rate: float = 0.0
+    used: float = 0.0
     allow: frozenset[str] = frozenset()
     hints: Mapping[str, str] = field(default_factory=dict)
 

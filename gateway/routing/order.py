@@ -2,9 +2,11 @@
 
 Targets of one model: what the request and the rules prefer, then the least work per weight. Across models (`auto`):
 local before hosted, what is preferred, the readiness tier, the larger model, then the least work. Work that others have
-given a server counts as much as ours, as far as it tells. Ties go by a
-rendezvous hash of affinity and target: stable without chance, the same on every replica, and when a target leaves only
-its own requests move (https://en.wikipedia.org/wiki/Rendezvous_hashing).
+given a server counts as much as ours, as far as it tells. A conversation stays where its prompt is in the cache: its
+own server may have one request more than the others. What has no tools and no server yet (an agent's request for a
+title, beside its conversation) goes where a conversation is longest ago. All other ties go by a rendezvous hash of
+affinity and target: stable without chance, the same on every replica, and when a target leaves only its own requests
+move (https://en.wikipedia.org/wiki/Rendezvous_hashing).
 """
 
 from __future__ import annotations
@@ -50,6 +52,8 @@ def order(
     wishes: Sequence[Wish] = (),
     prefer: Sequence[Selector] = (),
     affinity: str = "",
+    home: str = "",
+    aside: bool = False,
 ) -> tuple[list[Candidate], list[Candidate]]:
     """(all of them in the order in which they are tried, those of them that are at their limit).
 
@@ -57,7 +61,8 @@ def order(
     is at its limit spills over to the next: first come those that may be sent to now, best first, then those at their
     limit, the best to wait for first. Ready ones come before cold ones, in each state the crowded ones last, and for
     text (`text_only`) a fixture, whose words mean nothing, comes after everything, however busy the others are. Where
-    to wait: where there is still a place in the queue, then the fewest ahead per slot."""
+    to wait: where there is still a place in the queue, then the fewest ahead per slot. `home`: the label of the target
+    that has the conversation in its cache; `aside`: a request that must not take another conversation's place there."""
     if len(candidates) == 1:
         return list(candidates), (list(candidates) if at_limit(candidates[0]) else [])
     seed = crc32(affinity.encode("utf-8", "surrogatepass")) * _ODD & _MASK
@@ -70,9 +75,11 @@ def order(
         waits = (c.state == "cold", crowded(c))
         wish = _wish_tier(wishes, c) if wishes else 0
         tier = _tier(prefer, c) if prefer else 0
-        share = (load + c.others) / c.weight if c.weight > 0 else _INFINITE
         target = c.target
-        tie = (seed ^ _hash(target.backend, target.model)) * _ODD & _MASK
+        away = not home or target.label != home
+        work = load + c.others if away else max(0, load + c.others - 1)
+        share = work / c.weight if c.weight > 0 else _INFINITE
+        tie = away, c.used if aside else 0.0, (seed ^ _hash(target.backend, target.model)) * _ODD & _MASK
         if auto:
             key: tuple[Any, ...] = (last, waits, not c.local, wish, tier, c.tier, -(f.size or 0.0), share, tie, i)
         else:

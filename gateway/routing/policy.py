@@ -50,10 +50,13 @@ def decide(
     policy: Policy,
     now: float,
     affinity: str = "",
+    home: str = "",
+    aside: bool = False,
     tokens: int | None = None,
 ) -> Decision:
     """`candidates`: every target of the public name `model`; `auto`: they are of different models. `now` in seconds of
-    the monotonic clock. `tokens`: the prompt's length where a server counted it; else it is estimated."""
+    the monotonic clock. `affinity`, `home`, `aside`: see `order`. `tokens`: the prompt's length where a server counted
+    it; else it is estimated."""
     options = needs.options
     matched = matching(policy.rules, needs, model, dialect, options, candidates) if policy.rules else []
     base = matched
@@ -92,7 +95,16 @@ def decide(
     if usable:
         prefer = _first_prefer(matched) if matched else ()
         wishes = options.prefer
-        line, busy = order(usable, auto=auto, text_only=text_only, wishes=wishes, prefer=prefer, affinity=affinity)
+        line, busy = order(
+            usable,
+            auto=auto,
+            text_only=text_only,
+            wishes=wishes,
+            prefer=prefer,
+            affinity=affinity,
+            home=home,
+            aside=aside,
+        )
         if busy:
             _say_busy(pool, busy)
     return Decision(line, busy, verdicts, [r.path for r in matched] if matched else [], (low, high))

@@ -50,6 +50,32 @@ def test_a_target_that_leaves_moves_only_its_own() -> None:
         assert after == [n for n in before if n != "t3"]
 
 
+def test_a_conversation_stays_where_its_prompt_is_in_the_cache() -> None:
+    fleet = [target(f"t{i}", limit=4) for i in range(3)]
+    for i in range(50):
+        assert ready(*fleet, affinity=str(i), home=fleet[2].target.label)[0] == "t2"
+    fleet[2].in_flight = 1
+    assert ready(*fleet, home=fleet[2].target.label)[0] == "t2", "one request more, such as one aside, is no reason"
+    fleet[2].in_flight = 2
+    assert ready(*fleet, home=fleet[2].target.label)[0] != "t2"
+    fleet[0].in_flight = fleet[1].in_flight = 1
+    assert ready(*fleet, home=fleet[2].target.label)[0] == "t2"
+    fleet[2].in_flight = 4
+    assert ready(*fleet, home=fleet[2].target.label) and "t2" not in ready(*fleet, home=fleet[2].target.label)
+    assert ready(*fleet[:2], home=fleet[2].target.label), "a home that is gone"
+
+
+def test_what_is_asked_aside_goes_where_a_conversation_is_longest_ago() -> None:
+    fleet = [target("a", used=30.0), target("b", used=10.0), target("c", used=20.0)]
+    for i in range(20):
+        assert ready(*fleet, affinity=str(i), aside=True) == ["b", "c", "a"]
+    assert ready(*fleet, affinity="x", aside=True, home=fleet[0].target.label)[0] == "a", "it has been there before"
+    fleet[1].in_flight = 1
+    assert ready(*fleet, aside=True) == ["c", "a", "b"]
+    fresh = [target(n) for n in "abc"]
+    assert ready(*fresh, affinity="x", aside=True) == ready(*fresh, affinity="x")
+
+
 def test_the_hash_never_changes() -> None:
     """Another answer here would move every session when a replica is upgraded."""
     fleet = [target(f"t{i}") for i in range(4)]
