@@ -266,7 +266,7 @@ class Connection(asyncio.Protocol):
         exchange.complete = True
         self._exchange = None
         if self._sending or not self._again:
-            self.transport.close()
+            self.transport.abort()  # an orderly close would wait until the server has read the rest of the body
             return
         if exchange.unread > UNREAD:
             self.transport.resume_reading()

@@ -222,7 +222,7 @@ class Upstream:
         for origin, idle in list(self._idle.items()):
             for connection in [c for c in idle if c.since <= oldest]:
                 idle.remove(connection)
-                connection.transport.close()
+                connection.transport.abort()
             if not idle:
                 del self._idle[origin]
         self._sweeper = self._loop.call_later(KEEP, self._sweep) if self._idle else None

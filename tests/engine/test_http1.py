@@ -34,9 +34,6 @@ class Noted:
     def abort(self) -> None:
         self.told.append("abort")
 
-    def close(self) -> None:
-        self.told.append("close")
-
     def pause_reading(self) -> None:
         self.told.append("pause")
 
@@ -164,7 +161,7 @@ async def test_a_server_that_closes_is_not_kept(line: bytes):
     under = Under()
     under.connection.data_received(line + b"Content-Length: 2\r\n\r\n{}")
     assert await whole(under) == (200, b"{}")
-    assert under.transport.told == ["close"] and not under.idle
+    assert under.transport.told == ["abort"] and not under.idle
 
 
 async def test_one_exchange_after_the_other():
@@ -243,7 +240,7 @@ async def test_a_body_that_nobody_waits_for_is_not_sent_on(end: str):
     assert b"b" not in under.transport.written and not under.idle
     if end == "answer":
         assert await whole(under) == (413, b"hello world")
-        assert under.transport.told == ["close"]
+        assert under.transport.told == ["abort"]
 
 
 async def test_an_answer_that_is_too_large():

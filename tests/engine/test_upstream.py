@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator
 
@@ -260,3 +261,24 @@ async def test_tls_that_can_t_be_trusted(upstream: Upstream):
         authority.configure_trust(upstream._context())
         x = await upstream.send(call(), address, "req-1")
         assert (x.status, await x.read_all()) == (200, b"{}")
+
+
+async def test_a_server_that_answers_and_never_reads_the_rest_is_left(upstream: Upstream):
+    loop = asyncio.get_running_loop()
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        listening.setblocking(False)
+        accepting = asyncio.create_task(loop.sock_accept(listening))
+        address = Address(f"http://127.0.0.1:{listening.getsockname()[1]}", connect=5.0)
+        sending = asyncio.create_task(upstream.send(call(b"a" * (64 * LARGE)), address, "req-1"))
+        served, _ = await accepting
+        with served:
+            await loop.sock_sendall(served, OK.replace(b"200 OK", b"413 No") + b"Content-Length: 2\r\n\r\n{}")
+            x = await sending
+            assert (x.status, await x.read_all()) == (413, b"{}")
+            x.close()
+            async with asyncio.timeout(5):
+                while upstream._all:
+                    await asyncio.sleep(0.001)
