@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from gateway.backends import Call
 from gateway.canonical.needs import Needs
-from gateway.canonical.requests import Chat
+from gateway.canonical.requests import Chat, CountTokens
 from gateway.engine.admission import Slot
 from gateway.engine.fleet import MAY_ASK_EVERY, Deployment, Fleet
 from gateway.engine.job import Job
@@ -107,6 +107,9 @@ class Dispatcher:
             if slot is not None and await self._try(job, route, d, call, slot, tries):
                 return tries.last
         if tries.last is None:
+            if isinstance(job.request, CountTokens) and route.nobody_counts:
+                await self._relay.estimate(job, job.tokens)
+                return None
             tries.last = self.router.refused(route)
             if isinstance(tries.last, PrivacyRail):
                 self._recorder.metrics.privacy_refusal()

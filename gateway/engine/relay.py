@@ -141,6 +141,11 @@ class Relay:
             finally:
                 exchange.close()
 
+    async def estimate(self, job: Job, tokens: int) -> None:
+        """The answer to a request for a count that no server can do: it says of itself that it is a guess."""
+        job.headers = [(b"x-gateway-estimated", b"input_tokens")]
+        await self._reply(job, {"input_tokens": tokens, "estimated": True})
+
     def _note(self, job: Job, d: Deployment, call: Call) -> None:
         """The receipt and the other headers, as they stand for this target."""
         record = job.record

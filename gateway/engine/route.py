@@ -60,6 +60,12 @@ class Route:
             if verdict.candidate is candidate:
                 verdict.lacks.append(lack)
 
+    @property
+    def nobody_counts(self) -> bool:
+        """Some target would take the request, and all that would do not count tokens."""
+        able = [v for v in self.decision.verdicts if all(x.need == "count_tokens" for x in v.lacks if x.kind == "need")]
+        return bool(able) and all(any(x.need == "count_tokens" for x in v.lacks) for v in able)
+
     def rests(self, candidate: Candidate) -> None:
         """Notes that a target fits, but is left alone for a moment after its failures."""
         self.add(candidate, Lack("state", "ejected", "failed just now and rests", "look at its log"))

@@ -40,7 +40,7 @@ def error_answer(error: GatewayError, allow: bytes = b"", shape: Shape = OPENAI)
     methods that the path takes, for a 405."""
     headers: list[Header] = [(b"x-should-retry", b"true" if error.should_retry else b"false")]
     retry_after = error.retry_after
-    if retry_after is None and error.status in (429, 503):
+    if retry_after is None and shape.status(error) in (429, 503):
         retry_after = RETRY_AFTER
     if retry_after is not None:
         headers.append((b"retry-after", b"%d" % max(1, ceil(retry_after))))

@@ -33,7 +33,7 @@ class MessagesCodec:
 
 
 class CountCodec:
-    """The tokens of a prompt. The reply is `{"input_tokens": n}`."""
+    """The tokens of a prompt. The reply is `{"input_tokens": n}`, with `"estimated": true` where no server counted."""
 
     def parse_request(
         self, body: dict[str, Any], header_options: str | None = None, limits: Limits = LIMITS
@@ -43,7 +43,8 @@ class CountCodec:
         return CountTokens(chat)
 
     def render_answer(self, reply: dict[str, Any], request: CountTokens | None = None) -> dict[str, Any]:
-        return {"input_tokens": reply["input_tokens"]}
+        out = {"input_tokens": reply["input_tokens"]}
+        return {**out, "estimated": True} if reply.get("estimated") else out
 
     def encoder(self, request: CountTokens, model: str) -> Encoder:
         raise TypeError("counting is not streamed")

@@ -62,7 +62,7 @@ class GenerateCodec:
 
 
 class CountCodec:
-    """:countTokens. The canonical reply is `{"input_tokens": N}`."""
+    """:countTokens. The canonical reply is `{"input_tokens": N}`, with `"estimated": true` where no server counted."""
 
     def parse_request(
         self, body: dict[str, Any], header_options: str | None = None, limits: Limits = LIMITS
@@ -77,7 +77,8 @@ class CountCodec:
         return {"input_tokens": int(body["totalTokens"])}
 
     def render_answer(self, reply: dict[str, Any], request: CountTokens | None = None) -> dict[str, Any]:
-        return {"totalTokens": reply["input_tokens"]}
+        out = {"totalTokens": reply["input_tokens"]}
+        return {**out, "estimated": True} if reply.get("estimated") else out
 
     def decoder(self) -> Decoder:
         raise TypeError("a count is not streamed")
