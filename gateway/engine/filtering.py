@@ -79,11 +79,11 @@ class Chain:
         self._permitted = permitted
 
     def verify(self, answer: Answer) -> None:
-        """Raises when a folded answer is not what was demanded, or nothing is left of it without the calls that the
-        request did not permit."""
+        """Raises when a folded answer is not what was demanded, or nothing is left of a choice without the calls that
+        the request did not permit."""
         error = self.demand.check(answer) if self.demand is not None else None
-        dropped = self._permitted is not None and "call_not_allowed" in self._permitted.repairs
-        if error is None and dropped and not any(_says(choice) for choice in answer.choices):
+        bereft = self._permitted.bereft if self._permitted is not None else []
+        if error is None and not all(_says(choice) for i, choice in enumerate(answer.choices) if i in bereft):
             words = "the model called a tool that the request does not permit, and said no more"
             error = ToolChoiceNotSatisfied(words)
         if error is not None:
@@ -101,9 +101,12 @@ class Chain:
     @property
     def repairs(self) -> list[str]:
         """What was repaired so far (with `repair: observe`: what would have been), each once."""
-        if not self._menders:
-            return []
-        return list(dict.fromkeys(code for m in self._menders for code in m.repairs))
+        return _codes(self._menders) if self._menders else []
+
+    @property
+    def changes(self) -> list[str]:
+        """The same without what was only seen."""
+        return _codes([f for f in self._menders if f in self.filters]) if self._menders else []
 
     @property
     def runaway(self) -> list[str]:
@@ -150,6 +153,10 @@ def chain_for(
     if request.tools or menders:
         filters.append(ToolCalls())
     return Chain(filters, menders, Demand.of(request, facts), guard, permitted)
+
+
+def _codes(menders: list[Mender]) -> list[str]:
+    return list(dict.fromkeys(code for m in menders for code in m.repairs))
 
 
 def _says(choice: Choice) -> bool:

@@ -78,10 +78,10 @@ class Job:
 
     def note_repairs(self) -> None:
         """The answer is complete: what was repaired goes into its headers, or behind its stream."""
-        repairs = self.chain.repairs
-        if not repairs or self.context.snapshot.repair != "fix":
+        changes = self.chain.changes
+        if not changes:
             return
-        said = ",".join(repairs)
+        said = ",".join(changes)
         if self.encoder is not None:
             self.encoder.closing["repaired"] = said
         self.headers.append((b"x-gateway-repaired", said.encode()))

@@ -24,10 +24,11 @@ from gateway.filters.markup.deltas import moved
 @dataclass(slots=True)
 class _Lane:
     """One choice. `numbers` tells what became of each part once one was dropped; None: it was. `told`: fields that came
-    with dropped calls."""
+    with dropped calls. `refused`: one of them was of a tool that is not permitted."""
 
     calls: int = 0
     dropped: int = 0
+    refused: bool = False
     numbers: dict[int, int | None] = field(default_factory=dict)
     told: ChoiceEnd | None = None
 
@@ -63,6 +64,11 @@ class Permitted:
     def end(self) -> list[Event]:
         return []
 
+    @property
+    def bereft(self) -> list[int]:
+        """The choices that a call was dropped from because its tool is not permitted."""
+        return [index for index, lane in self._lanes.items() if lane.refused]
+
     def _look(self, e: Event) -> Event | None:
         if isinstance(e, PartStart):
             return self._start(e)
@@ -92,6 +98,7 @@ class Permitted:
                     self.repairs.append(code)
                 self._quiet = False
                 lane.dropped += 1
+                lane.refused = lane.refused or code == "call_not_allowed"
                 lane.numbers[e.part] = None
                 _keep(lane, e)
                 return None

@@ -14,11 +14,12 @@ from gateway.canonical.events import ChoiceEnd, Event, PartDelta, PartStart
 
 
 class ToolCalls:
-    __slots__ = ("_arguments", "_custom")
+    __slots__ = ("_arguments", "_free")
 
     def __init__(self) -> None:
-        self._custom = False  # a custom tool takes free text: any is complete
         self._arguments: dict[tuple[int, int], list[str]] = {}
+        self._free: set[tuple[int, int]] = set()
+        """Calls of custom tools, which take free text: any is complete."""
 
     def feed(self, events: list[Event]) -> list[Event]:
         out: list[Event] | None = None
@@ -31,8 +32,9 @@ class ToolCalls:
             elif kind is PartStart:
                 assert isinstance(e, PartStart)
                 if e.kind == "tool_call":
-                    self._custom = self._custom or e.tool_kind == "custom"
                     self._arguments[(e.choice, e.part)] = []
+                    if e.tool_kind == "custom":
+                        self._free.add((e.choice, e.part))
             elif kind is ChoiceEnd:
                 assert isinstance(e, ChoiceEnd)
                 finish = self._finish(e)
@@ -45,8 +47,8 @@ class ToolCalls:
         return []
 
     def _finish(self, e: ChoiceEnd) -> ChoiceEnd:
-        calls = ["".join(a) for (choice, _), a in self._arguments.items() if choice == e.choice]
-        if e.finish == "stop" and calls and (self._custom or all(map(_complete, calls))):
+        calls = {place: a for place, a in self._arguments.items() if place[0] == e.choice}
+        if e.finish == "stop" and calls and all(p in self._free or _complete("".join(a)) for p, a in calls.items()):
             return replace(e, finish="tool_calls")
         if e.finish == "tool_calls" and not calls:
             return replace(e, finish="stop")

@@ -11,8 +11,9 @@ from gateway.backends import Backend, load
 from gateway.canonical.content import Message, Part, Text, Thinking, ToolCall, ToolResult
 from gateway.canonical.events import Answer, Choice, Event, Folder, unfold
 from gateway.canonical.facts import Facts
-from gateway.canonical.requests import Chat, Embedding, OutputFormat, ThinkingConfig, Tool
+from gateway.canonical.requests import Chat, Embedding, OutputFormat, ThinkingConfig, Tool, ToolChoice
 from gateway.engine.filtering import EMPTY, Chain, Repair, begins_in_thought, chain_for, new_id
+from gateway.errors import ToolChoiceNotSatisfied
 from gateway.filters import complete
 
 QWEN = Facts(family="qwen")
@@ -85,6 +86,20 @@ def test_what_goes_on_in_the_middle_of_a_string_is_not_trimmed(backend: Backend)
     request = Chat("m", begun, output=OutputFormat("json_object"), prefill=True)
     [part] = through(chain_for(request, backend, Facts(), "fix", streamed=False), ' true"}').parts
     assert part == Text(' true"}')
+
+
+@pytest.mark.parametrize("others", ["words", "a call"])
+def test_each_choice_must_say_something_without_the_calls_that_are_not_permitted(others: str, backend: Backend):
+    request = ask(tools=[LOOK], tool_choice=ToolChoice("none"), choices=2)
+    chain = chain_for(request, backend, Facts(), "fix", streamed=False)
+    call = ToolCall("a", "look", "{}")
+    first = [Text("hello"), call] if others == "words" else [Thinking("hm")]
+    folder = Folder()
+    folder.feed(complete(chain.filters, unfold(Answer(choices=[Choice(first, "stop"), Choice([call], "tool_calls")]))))
+    with pytest.raises(ToolChoiceNotSatisfied):
+        chain.verify(folder.answer)
+    folder.answer.choices[1] = Choice([Text("hello")], "stop")
+    chain.verify(folder.answer)
 
 
 def test_an_operation_without_an_answer_in_parts_has_none(backend: Backend):

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Literal
 
 import pytest
 
-from gateway.canonical.events import Event
+from gateway.backends import load
+from gateway.canonical.content import Text, ToolCall
+from gateway.canonical.events import Answer, Choice, Event, unfold
+from gateway.canonical.facts import Facts
+from gateway.canonical.requests import Tool, ToolChoice
 from gateway.dialects.openai import chat_codec
-from gateway.engine.filtering import EMPTY, Chain
+from gateway.engine.filtering import EMPTY, Chain, Observed, chain_for
+from gateway.filters import complete
 from tests.engine.jobs import ask, job_of, settings_of
 
 
@@ -44,11 +50,21 @@ def test_repairs_are_in_the_headers_or_behind_the_stream(streamed: bool):
 @pytest.mark.parametrize(("repair", "codes"), [("observe", ["markup"]), ("fix", [])])
 def test_nothing_is_said_of_what_was_only_seen_or_not_there(repair: str, codes: list[str]):
     job, _ = job_of(settings_of(repair=repair), ask())
-    job.chain = mended(*codes)
+    mends = Mends(*codes)
+    job.chain = Chain([Observed(mends) if repair == "observe" else mends], [mends])
     job.note_repairs()
     assert job.headers == []
     job.note_signs()
     assert job.record.repaired == codes, "the log has it either way"
+
+
+@pytest.mark.parametrize("repair", ["off", "observe"])
+def test_what_was_dropped_is_said_whatever_is_repaired(repair: Literal["off", "observe"]):
+    job, _ = job_of(settings_of(repair=repair), asked := ask(tools=[Tool("f")], tool_choice=ToolChoice("none")))
+    job.chain = chain_for(asked, load("openai"), Facts(), repair, streamed=False)
+    complete(job.chain.filters, unfold(Answer(choices=[Choice([Text("x"), ToolCall("a", "f", "{}")], "tool_calls")])))
+    job.note_repairs()
+    assert job.headers == [(b"x-gateway-repaired", b"call_not_allowed")]
 
 
 def test_what_an_earlier_attempt_repaired_stays_out_of_an_answer_that_has_no_filters():

@@ -56,6 +56,12 @@ def test_choices_are_kept_apart() -> None:
     assert [e.finish for e in out if isinstance(e, ChoiceEnd)] == ["stop", "tool_calls"]
 
 
+def test_a_custom_call_does_not_make_another_one_complete() -> None:
+    free = [PartStart(0, 0, "tool_call", "id0", "c", "custom"), PartDelta(0, 0, arguments="any"), PartEnd(0, 0)]
+    for more, finish_ in (([], "tool_calls"), (call(1, "{}"), "tool_calls"), (call(1, '{"a'), "stop")):
+        assert ToolCalls().feed([*free, *more, ChoiceEnd(0, "stop")])[-1] == ChoiceEnd(0, finish_)  # type: ignore[arg-type]
+
+
 def test_the_events_that_came_in_are_not_changed() -> None:
     end = ChoiceEnd(0, "stop")
     ToolCalls().feed([*call(0, "{}"), end])
