@@ -13,9 +13,11 @@ import re
 BREAK = "\u2060"
 """WORD JOINER: no width, no line break, in no token of these families."""
 
+_GEMMA4 = "turn|channel|tool|tool_call|tool_response|think|image|audio|video"
 _TOKENS: dict[str, str] = {
-    # https://ai.google.dev/gemma/docs/core/prompt-structure
-    "gemma4": r"<\|(?=[a-z_]{2,20}\|?>|\"\|>)|<(?=(?:[a-z_]{2,20}\|>|bos>|eos>|pad>|unk>|mask>))",
+    # https://ai.google.dev/gemma/docs/core/prompt-structure; <mask>, <unk> and <pad> are tokens, too, but steer
+    # nothing, and stand in SVG and in code
+    "gemma4": rf"<\|(?=(?:{_GEMMA4})\|?>|\"\|>)|<(?=(?:{_GEMMA4})\|>|bos>|eos>)",
     # https://qwen.readthedocs.io/en/latest/getting_started/concepts.html
     "qwen": r"<\|(?=(?:im_start|im_end|endoftext|object_ref_start|object_ref_end|box_start|box_end|quad_start|quad_end"
     r"|vision_start|vision_end|vision_pad|image_pad|video_pad|audio_start|audio_end|AUDIO)\|>)"

@@ -13,6 +13,12 @@ def test_every_marker_of_gemma4_is_broken(marker: str):
     assert not MARKER.search(text)
 
 
+@pytest.mark.parametrize("text", ["{{ '<|im_start|>' + role }}", "<|eot_id|>", "<|x|>", "a <tooling|> b"])
+def test_what_is_no_token_of_the_family_stays(text: str):
+    """Whoever works on another model's template gets it back as it was."""
+    assert neutralised(text, "gemma4") == text
+
+
 @pytest.mark.parametrize(
     ("family", "token"),
     [
@@ -34,7 +40,19 @@ def test_other_families(family: str, token: str):
 
 
 @pytest.mark.parametrize(
-    "text", ["a < b", "<div>", "x[0]", "<|", "|>", "[INSTALL]", "if a <turn and b|> c", "List<String>"]
+    "text",
+    [
+        *("a < b", "<div>", "x[0]", "<|", "|>", "[INSTALL]", "if a <turn and b|> c", "List<String>"),
+        *(
+            '<svg><mask id="m"/></svg>',
+            "<mask>",
+            "{% if x %}{{ y|e }}{% endif %}",
+            "std::map<int, T>",
+            "a <|> b",
+            "<%= x %>",
+        ),
+        *("f <$> g <*> h", "x |> y", "<?php echo 1 ?>", "pad = '<pad>'", "#[derive(Debug)]", "if (a<b||c>d)", "<a|b>"),
+    ],
 )
 @pytest.mark.parametrize("family", ["gemma4", "qwen", "llama", "mistral", None, "other"])
 def test_other_text_stays_the_same_object(text: str, family: str | None):
