@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 from tests.faults.wire import Wire
 from tests.real.conftest import RealFleet, cache, fleet  # noqa: F401  # fixtures
 from tests.sdks import city, replay, task
+from tests.sdks.obedient import answer
 from tests.sdks.serving import Beside, Served, gateway
 
 NEEDS = {
@@ -81,20 +83,35 @@ def public(stack: str) -> str:
     return "gemma-4-on-" + stack.replace(" ", "-").replace("_", "-")
 
 
-@pytest.fixture(scope="session")
-def replayed(beside: Beside, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replayed]:
+@contextlib.contextmanager
+def playing(script: replay.Script, beside: Beside, folder: Path, *, words: bool = True) -> Iterator[Replayed]:
+    """A gateway in front of all stacks, whose models say what `script` says."""
     wires = {}
     for stack in replay.STACKS:
         wire = beside.upstream(kind=replay.kind(stack), model="gemma-4-e4b-it", n_ctx=32_768)
-        wire.answer(replay.Replay(stack, task.next_step))
+        wire.answer(replay.Replay(stack, script, words))
         wires[stack] = wire
     names = {stack: f"b{i}" for i, stack in enumerate(wires)}
     settings = {
         "backends": {names[s]: {"kind": w.kind, "url": w.url} for s, w in wires.items()},
         "models": {public(s): {"targets": [{"backend": names[s]}]} for s in wires},
     }
-    with gateway(settings, tmp_path_factory.mktemp("replayed")) as served:
+    with gateway(settings, folder) as served:
         yield Replayed(served, wires)
+
+
+@pytest.fixture(scope="session")
+def replayed(beside: Beside, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replayed]:
+    """Models that know the three-tool task."""
+    with playing(task.next_step, beside, tmp_path_factory.mktemp("replayed")) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def obedient(beside: Beside, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replayed]:
+    """Models that do what they are told, without a word before their calls."""
+    with playing(answer, beside, tmp_path_factory.mktemp("obedient"), words=False) as found:
+        yield found
 
 
 @pytest.fixture(params=replay.STACKS)

@@ -42,102 +42,120 @@ def kind(stack: str) -> Any:
 
 @dataclass(frozen=True)
 class Replay:
-    """A step for `Wire`: answers a chat as `stack` does, saying what `script` says."""
+    """A step for `Wire`: answers a chat as `stack` does, saying what `script` says. `words` = with the words that the
+    recording has before its call."""
 
     stack: str
     script: Script
+    words: bool = True
 
     async def run(self, x: Exchange) -> None:
-        what, nth = self.script(x.asked), len(x.asked.get("messages", []))
+        answer = Spoken(self.stack, self.script(x.asked), x.model, len(x.asked.get("messages", [])), self.words)
         if not x.asked.get("stream"):
-            await Reply(whole(self.stack, what, x.model, nth)).run(x)
+            await Reply(answer.whole()).run(x)
             return
         await Head().run(x)
-        for event in stream(self.stack, what, x.model, nth):
+        for event in answer.stream(usage=bool((x.asked.get("stream_options") or {}).get("include_usage"))):
             await Body(event).run(x)
         await Finish().run(x)
 
 
-def whole(stack: str, what: Called | str, model: str, nth: int) -> bytes:
-    """The body of a whole answer. `nth` = which answer of a conversation: its call's identifier is like no other's."""
-    body = recorded(_WHOLE[kind(stack)]).json | {"model": model}
-    choice = body["choices"][0]
-    message = choice["message"]
-    if isinstance(what, str):
-        message["content"] = what
-        message.pop("tool_calls")
-        choice["finish_reason"] = "stop"
-    elif stack == MARKUP:
-        message["content"] += markup(what)
-        message.pop("tool_calls")
-        choice["finish_reason"] = "stop"
-    else:
-        call = message["tool_calls"][0]
-        call["id"] = _fresh(call["id"], nth)
-        call["function"] |= {"name": what[0], "arguments": json.dumps(what[1])}
-    return json.dumps(body, separators=_separators(recorded(_WHOLE[kind(stack)]).body)).encode()
+@dataclass(frozen=True)
+class Spoken:
+    """One answer. `nth` = which one of its conversation: its call's identifier is like no other's."""
 
+    stack: str
+    what: Called | str
+    model: str
+    nth: int
+    words: bool
 
-def stream(stack: str, what: Called | str, model: str, nth: int) -> Iterator[bytes]:
-    """The events of a stream, each with its blank line."""
-    raw = recorded(_STREAM[kind(stack)]).body
-    events = [e for e in raw.strip().split(b"\n\n") if e]
-    put_in = False
-    for event in events:
-        value = _data(event)
-        if value is None:
-            yield event + b"\n\n"
-            continue
-        for new in _rewritten(stack, value | {"model": model}, what, put_in, nth):
-            yield b"data: " + json.dumps(new, separators=_separators(event)).encode() + b"\n\n"
-        put_in = put_in or _calls(value)
+    def whole(self) -> bytes:
+        """The body of a whole answer."""
+        raw = recorded(_WHOLE[kind(self.stack)])
+        body = raw.json | {"model": self.model}
+        choice = body["choices"][0]
+        message = choice["message"]
+        if isinstance(self.what, str) or not self.words:
+            message["content"] = "" if isinstance(self.what, tuple) else self.what
+        if isinstance(self.what, str) or self.stack == MARKUP:
+            message["content"] += "" if isinstance(self.what, str) else markup(self.what)
+            message.pop("tool_calls")
+            choice["finish_reason"] = "stop"
+        else:
+            call = message["tool_calls"][0]
+            call["id"] = self._fresh(call["id"])
+            call["function"] |= {"name": self.what[0], "arguments": json.dumps(self.what[1])}
+        return json.dumps(body, separators=_separators(raw.body)).encode()
+
+    def stream(self, *, usage: bool) -> Iterator[bytes]:
+        """The events of a stream, each with its blank line."""
+        events = [e for e in recorded(_STREAM[kind(self.stack)]).body.strip().split(b"\n\n") if e]
+        if usage and self.stack == "llamacpp":  # that recording was made without
+            events[-1:-1] = [recorded("llamacpp/stream").body.strip().split(b"\n\n")[-2]]
+        called = False
+        for event in events:
+            value = _data(event)
+            if value is None:
+                yield event + b"\n\n"
+                continue
+            for new in self._rewritten(value | {"model": self.model}, called):
+                yield b"data: " + json.dumps(new, separators=_separators(event)).encode() + b"\n\n"
+            called = called or _calls(value)
+
+    def _rewritten(self, value: Json, called: bool) -> Iterator[Json]:
+        """The events that stand for one recorded event. `called` = the recorded call has begun before it."""
+        choice = value["choices"][0] if value["choices"] else None
+        if choice is None:
+            yield value
+        elif _calls(value):
+            if not called:
+                yield from self._said(value)
+            elif isinstance(self.what, tuple) and self.stack == "vllm":  # the name went first; here are the arguments
+                given = {"arguments": json.dumps(self.what[1])}
+                yield _with(value, {"tool_calls": [{"index": 0, "function": given}]})
+        elif choice["finish_reason"] and (isinstance(self.what, str) or self.stack == MARKUP):
+            yield {**value, "choices": [{**choice, "finish_reason": "stop"}]}
+        elif choice["delta"].get("content") and (isinstance(self.what, str) or not self.words):
+            return
+        else:
+            yield value
+
+    def _said(self, value: Json) -> Iterator[Json]:
+        """What is said where the recorded call begins."""
+        delta = copy.deepcopy(value["choices"][0]["delta"])
+        [call] = delta.pop("tool_calls")
+        if isinstance(self.what, str) or self.stack == MARKUP:
+            text = self.what if isinstance(self.what, str) else markup(self.what)
+            yield from (_with(value, {**delta, "content": piece}) for piece in _pieces(text))
+            return
+        name, arguments = self.what[0], json.dumps(self.what[1])
+        call["id"] = self._fresh(call["id"])
+        if self.stack == "vllm":
+            call["function"] = {"name": name}
+            yield _with(value, {**delta, "tool_calls": [call]})
+        elif self.stack == "llamacpp":
+            first, *others = _pieces(arguments)
+            call["function"] = {"name": name, "arguments": first}
+            yield _with(value, {**delta, "tool_calls": [call]})
+            for piece in others:
+                yield _with(value, {**delta, "tool_calls": [{"index": 0, "function": {"arguments": piece}}]})
+        else:
+            call["function"] = {"name": name, "arguments": arguments}
+            yield _with(value, {**delta, "tool_calls": [call]})
+
+    def _fresh(self, identifier: str) -> str:
+        return f"{identifier[:-3]}{self.nth:03d}"
 
 
 def markup(call: Called) -> str:
     """A call as Gemma 4 writes it."""
-    fields = ",".join(f'{name}:<|"|>{value}<|"|>' for name, value in call[1].items())
+    fields = ",".join(f"{name}:{_value(value)}" for name, value in call[1].items())
     return f"<|tool_call>call:{call[0]}{{{fields}}}<tool_call|>"
 
 
-def _rewritten(stack: str, value: Json, what: Called | str, put_in: bool, nth: int) -> Iterator[Json]:
-    """The events that stand for one recorded event."""
-    choice = value["choices"][0] if value["choices"] else None
-    if choice is None:
-        yield value
-    elif _calls(value):
-        if not put_in:
-            yield from _said(stack, value, what, nth)
-        elif isinstance(what, tuple) and stack == "vllm":  # the name went first; here are the arguments
-            yield _with(value, {"tool_calls": [{"index": 0, "function": {"arguments": json.dumps(what[1])}}]})
-    elif choice["finish_reason"] and (isinstance(what, str) or stack == MARKUP):
-        yield {**value, "choices": [{**choice, "finish_reason": "stop"}]}
-    elif choice["delta"].get("content") and isinstance(what, str):
-        return  # the recording's own words, where others are said
-    else:
-        yield value
-
-
-def _said(stack: str, value: Json, what: Called | str, nth: int) -> Iterator[Json]:
-    delta = copy.deepcopy(value["choices"][0]["delta"])
-    [call] = delta.pop("tool_calls")
-    if isinstance(what, str) or stack == MARKUP:
-        text = what if isinstance(what, str) else markup(what)
-        yield from (_with(value, {**delta, "content": piece}) for piece in _pieces(text))
-        return
-    name, arguments = what[0], json.dumps(what[1])
-    call["id"] = _fresh(call["id"], nth)
-    if stack == "vllm":
-        call["function"] = {"name": name}
-        yield _with(value, {**delta, "tool_calls": [call]})
-    elif stack == "llamacpp":
-        first, *others = _pieces(arguments)
-        call["function"] = {"name": name, "arguments": first}
-        yield _with(value, {**delta, "tool_calls": [call]})
-        for piece in others:
-            yield _with(value, {**delta, "tool_calls": [{"index": 0, "function": {"arguments": piece}}]})
-    else:
-        call["function"] = {"name": name, "arguments": arguments}
-        yield _with(value, {**delta, "tool_calls": [call]})
+def _value(value: Any) -> str:
+    return f'<|"|>{value}<|"|>' if isinstance(value, str) else json.dumps(value)
 
 
 def _with(value: Json, delta: Json) -> Json:
@@ -146,10 +164,6 @@ def _with(value: Json, delta: Json) -> Json:
 
 def _calls(value: Json) -> bool:
     return bool(value["choices"] and value["choices"][0]["delta"].get("tool_calls"))
-
-
-def _fresh(identifier: str, nth: int) -> str:
-    return f"{identifier[:-3]}{nth:03d}"
 
 
 def _pieces(text: str, size: int = 3) -> list[str]:
