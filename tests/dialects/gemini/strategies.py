@@ -253,13 +253,18 @@ def usages(draw: Any) -> Usage:
     return out
 
 
+def _apart(given: list[Any]) -> list[Any]:
+    parts: list[Any] = []
+    for part in given:
+        if not (parts and type(parts[-1]) is type(part) and isinstance(part, Text | Thinking)):
+            parts.append(part)
+    return parts
+
+
 @st.composite
 def choices(draw: Any) -> Choice:
     """No two texts or thoughts side by side: they would be one."""
-    parts: list[Any] = []
-    for part in draw(st.lists(answer_parts, max_size=4)):
-        if not (parts and type(parts[-1]) is type(part) and isinstance(part, Text | Thinking)):
-            parts.append(part)
+    parts = _apart(draw(st.lists(answer_parts, max_size=4)))
     called = False
     for n, part in enumerate(parts):
         if isinstance(part, ToolCall):
@@ -278,7 +283,7 @@ def choices(draw: Any) -> Choice:
     )
     out = Choice(parts, finish, native=native, note=draw(maybe_name))
     if native == "MALFORMED_FUNCTION_CALL":
-        out.parts = [p for p in parts if not isinstance(p, ToolCall)]
+        out.parts = _apart([p for p in parts if not isinstance(p, ToolCall)])
     if any(isinstance(p, Text | Thinking) for p in out.parts) and type(out.parts[-1]) in (Text, Thinking):
         out.logprobs = draw(logprobs)
     out.extra = draw(st.none() | st.just({"gemini.choice": {"groundingMetadata": {"a": [1]}}}))

@@ -91,14 +91,14 @@ def test_other_framings() -> None:
     assert decode(b"\n\r\n" + sse(*STREAM) + b"data: [DONE]\n\n") == whole
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(answers)
 def test_a_whole_answer_survives(answer: Answer) -> None:
     assert parse_answer(render_answer(answer)) == answer
     assert parse_answer([render_answer(answer)]) == answer
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(answers, st.booleans(), st.data())
 def test_a_stream_is_its_whole_answer(answer: Answer, as_array: bool, data: Any) -> None:
     encoder = (ArrayEncoder if as_array else StreamEncoder)(answer.model)
@@ -324,7 +324,7 @@ junk = st.recursive(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(junk, max_size=3), st.binary(max_size=20))
 def test_nothing_a_server_sends_is_a_crash(values: list[Any], noise: bytes) -> None:
     for body in (sse(*values), array(*values), noise, sse(*values) + noise):

@@ -30,7 +30,7 @@ def wire(body: Any) -> Any:
     return msgspec.json.decode(msgspec.json.Encoder(enc_hook=lambda s: s.text()).encode(body))
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=80, deadline=None)
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=40, deadline=None)
 @given(chats())
 def test_parse_is_the_inverse_of_render(chat: Chat) -> None:
     rendered = render_request(chat)
@@ -38,7 +38,7 @@ def test_parse_is_the_inverse_of_render(chat: Chat) -> None:
     assert parse_request(rendered) == chat  # with its long texts in pieces
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=30, deadline=None)
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=40, deadline=None)
 @given(chats())
 def test_both_spellings_say_the_same(chat: Chat) -> None:
     body = wire(render_request(chat))
@@ -56,7 +56,7 @@ def _snaked(body: Any) -> Any:
     return {snake(k): v if k in own else _snaked(v) for k, v in body.items()}
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=25, deadline=None)
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=40, deadline=None)
 @given(chats())
 def test_without_ids_calls_and_results_find_each_other_by_order(chat: Chat) -> None:
     body = wire(render_request(chat, Receiver(call_ids=False)))
@@ -68,7 +68,7 @@ def test_without_ids_calls_and_results_find_each_other_by_order(chat: Chat) -> N
     assert parse_request(wire(render_request(again))) == again
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=25, deadline=None)
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=40, deadline=None)
 @given(chats())
 def test_turn_n_is_a_prefix_of_turn_n_plus_1(chat: Chat) -> None:
     full = render_request(chat)["contents"]
@@ -95,7 +95,7 @@ junk = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(junk, st.sampled_from([*FATES, "other"]))
 def test_nothing_a_client_sends_is_a_crash(value: Any, key: str) -> None:
     for body in ({**HI, key: value}, {"contents": value, key: value}):
