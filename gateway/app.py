@@ -30,13 +30,14 @@ from gateway.engine.state import State, StateUnusable
 from gateway.engine.upstream import Upstream
 from gateway.observe import Log, Metrics
 from gateway.server.auth import Keys
-from gateway.server.explain import ExplainEndpoint
+from gateway.server.explain import ExplainPaths
 from gateway.server.files import UploadDoor, add_files
 from gateway.server.front import Endpoint, Front
 from gateway.server.gemini import GeminiPaths
 from gateway.server.handlers import ModelEndpoint
 from gateway.server.listener import HttpServer, listen, url_of
 from gateway.server.ollama import OllamaEndpoint
+from gateway.server.protocol import Scope
 from gateway.server.reload import follow
 from gateway.server.responses import Answers, ResponsesEndpoint, add_responses
 from gateway.server.routes import build_routes
@@ -89,7 +90,7 @@ class Gateway:
             self.recorder,
             lambda: self.keys,
             lambda: self.settings,
-            GeminiPaths(*self._rest()).find,
+            self._find(),
             UploadDoor(self.state.files).opens,
         )
         self.metrics.configured(self.settings.digest)
@@ -133,17 +134,23 @@ class Gateway:
 
     def _endpoints(self) -> dict[str, Endpoint]:
         """The model endpoints, and what says where they would go: path -> who serves it."""
-        table: dict[str, tuple[str, ClientCodec, type[ModelEndpoint]]] = {
-            "/v1/chat/completions": ("chat", chat_codec, ModelEndpoint),
-            "/v1/completions": ("completion", completion_codec, ModelEndpoint),
-            "/v1/embeddings": ("embedding", embedding_codec, ModelEndpoint),
-            "/v1/route/explain": ("explain", chat_codec, ExplainEndpoint),
+        table: dict[str, tuple[str, ClientCodec]] = {
+            "/v1/chat/completions": ("chat", chat_codec),
+            "/v1/completions": ("completion", completion_codec),
+            "/v1/embeddings": ("embedding", embedding_codec),
         }
         out = {}
-        for path, (operation, codec, kind) in table.items():
-            serve = kind("openai", codec, *self._rest())
-            out[path] = Endpoint(operation, "openai", serve)
-        return out | self._other_dialects()
+        for path, (operation, codec) in table.items():
+            out[path] = Endpoint(operation, "openai", ModelEndpoint("openai", codec, *self._rest()))
+        return out | self._other_dialects() | self._explain().exact
+
+    def _explain(self) -> ExplainPaths:
+        return ExplainPaths(self.fleet, self.answers, *self._rest())
+
+    def _find(self) -> Callable[[Scope], Endpoint | None]:
+        """Looks for the endpoint of a path with a model's name in it."""
+        paths = (self._explain(), GeminiPaths(*self._rest()))
+        return lambda scope: next((found for p in paths if (found := p.find(scope)) is not None), None)
 
     def _rest(self) -> tuple[Dispatcher, Memory, Sweep, Callable[[], Settings], Files]:
         """What every model endpoint is built with, behind its codec."""

@@ -30,7 +30,7 @@ from gateway.server.handlers import ModelEndpoint
 from gateway.server.ollama import best
 from gateway.settings import Settings
 
-_CALL = re.compile(
+CALL = re.compile(
     r"/(?:(?:v1|v1beta|v1alpha|v1beta1)/)?"
     r"((?:projects/[^/]+/locations/[^/]+/)?(?:publishers/[^/]+/)?(?:models|tunedModels|endpoints)/.+):(\w+)"
 )
@@ -97,7 +97,7 @@ class GeminiPaths:
 
     def find(self, scope: MutableMapping[str, Any]) -> Endpoint | None:
         """None for a path that is no call of a model."""
-        found = _CALL.fullmatch(scope["path"])
+        found = CALL.fullmatch(scope["path"])
         if found is None or scope["method"] != "POST":
             return None
         method = found[2]

@@ -98,11 +98,7 @@ class ResponsesEndpoint(ModelEndpoint):
         if not isinstance(body, dict):
             return self._parse(body, headers, settings)  # says so
         size = held.octets
-        previous = body.get("previous_response_id")
-        earlier = await self._answers.items_up_to(key, previous, held) if isinstance(previous, str) else None
-        if isinstance(body.get("input"), list):
-            body = {**body, "input": [await self._item(key, i, x) for i, x in enumerate(body["input"])]}
-        chat = responses_codec.parse_request(body, header_options(headers), self._limits_of(settings), earlier)
+        chat = await read_response(self._answers, body, headers, self._limits_of(settings), key, held)
         memory = remembered(chat)
         memory.response_id = f"resp_{secrets.token_hex(16)}"
         memory.created = int(time.time())
@@ -112,22 +108,34 @@ class ResponsesEndpoint(ModelEndpoint):
                 chat.dropped.append("store")
         return chat
 
-    async def _item(self, key: str, index: int, value: Any) -> Any:
-        """The item that a reference stands for; any other item as it came."""
-        if not isinstance(value, dict) or value.get("type") != "item_reference" or not isinstance(value.get("id"), str):
-            return value
-        found = await self._answers.item(key, value["id"])
-        if found is None:
-            path = f"input[{index}].id"
-            raise NotFound(f"there is no item {value['id'][:80]!r} here", param=path, code="item_not_found")
-        return found
-
     def _codec_for(self, request: ModelRequest, key: str) -> ClientCodec:
         assert isinstance(request, Chat)
         memory = remembered(request)
         if not memory.store:
             return self._codec
         return _Keeping(lambda whole: self._answers.keep(key, memory, whole))
+
+
+async def read_response(
+    answers: Answers, body: Json, headers: dict[bytes, bytes], limits: Limits, key: str, held: Held
+) -> Chat:
+    """The request of a body, with the turns and items of its key that it names."""
+    previous = body.get("previous_response_id")
+    earlier = await answers.items_up_to(key, previous, held) if isinstance(previous, str) else None
+    if isinstance(body.get("input"), list):
+        body = {**body, "input": [await _item(answers, key, i, x) for i, x in enumerate(body["input"])]}
+    return responses_codec.parse_request(body, header_options(headers), limits, earlier)
+
+
+async def _item(answers: Answers, key: str, index: int, value: Any) -> Any:
+    """The item that a reference stands for; any other item as it came."""
+    if not isinstance(value, dict) or value.get("type") != "item_reference" or not isinstance(value.get("id"), str):
+        return value
+    found = await answers.item(key, value["id"])
+    if found is None:
+        path = f"input[{index}].id"
+        raise NotFound(f"there is no item {value['id'][:80]!r} here", param=path, code="item_not_found")
+    return found
 
 
 class _Keeping:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
@@ -97,3 +98,61 @@ async def test_a_client_that_leaves_while_a_server_counts_ends_the_count(upstrea
     await wire.until(lambda: found[0].closed_at is not None)
     await gateway.settled()
     assert [x["code"] for x in gateway.log_lines if x.get("operation") == "explain"] == ["client_disconnected"]
+
+
+FORMS: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
+    "responses": ("/v1/responses", {"input": "hi", "max_output_tokens": 9}, {}),
+    "anthropic": (
+        "/v1/messages",
+        {"max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]},
+        {"anthropic-version": "2023-06-01"},
+    ),
+    "gemini": (f"/v1beta/models/{PUBLIC}:generateContent", {"contents": [{"parts": [{"text": "hi"}]}]}, {}),
+    "ollama": ("/api/chat", {"messages": [{"role": "user", "content": "hi"}], "stream": False}, {}),
+    "ollama-generate": ("/api/generate", {"prompt": "hi", "stream": False}, {}),
+    "openai": (CHAT, {"messages": [{"role": "user", "content": "hi"}]}, {}),
+}
+
+
+@pytest.mark.parametrize("form", list(FORMS))
+async def test_a_body_of_any_dialect(form: str, upstreams: Upstreams, gateway_for: GatewayFor):
+    """By its path, by a field, by what only that dialect has: the same answer, and the one that serving gives."""
+    one, two = await upstreams(2)
+    dialect = {"responses": "openai", "ollama-generate": "ollama"}.get(form, form)
+    rule = {"match": {"dialect": dialect}, "prefer": [{"backend": "two"}]}
+    gateway = await gateway_for(config(one, two, routes=[rule]))
+    path, body, headers = FORMS[form]
+    body = {"model": PUBLIC, **body}
+    asked = [(EXPLAIN + path, body, {}), (EXPLAIN, {**body, "dialect": form}, {})]
+    if form not in ("ollama", "ollama-generate"):  # nothing in these tells them from others
+        asked.append((EXPLAIN, body, headers))
+    told = []
+    for where, given, signs in asked:
+        got = await gateway.post(where, given, signs)
+        gateway.sent += where != EXPLAIN
+        assert got.status == 200, got.body
+        told.append(got.json())
+    assert all(t["chosen"] == "two/tiny-gemma4" and t["parts"] == ["text"] for t in told)
+    assert all(t["dropped"] == told[0]["dropped"] for t in told) and not one.requests + two.requests
+    if form == "gemini":
+        del body["model"]
+        gateway.sent += 1
+    served = await gateway.post(path, body, headers)
+    assert served.status == 200, served.body
+    assert served.header("x-gateway-target") == "two/tiny-gemma4"
+    assert (served.header("x-gateway-dropped") or "") == ",".join(told[0]["dropped"])
+
+
+async def test_what_is_wrong_is_named_in_the_dialects_own_path(upstreams: Upstreams, gateway_for: GatewayFor):
+    [wire] = await upstreams()
+    gateway = await gateway_for(config(wire))
+    got = await gateway.post(EXPLAIN, {"model": PUBLIC, "dialect": "klingon", "messages": []})
+    assert (got.status, got.error["param"]) == (400, "dialect") and "anthropic" in got.error["message"]
+    got = await gateway.post(EXPLAIN, {"model": PUBLIC, "contents": [{"parts": [{"nothing": 1}]}]})
+    assert (got.status, got.error["param"]) == (400, "contents[0].parts[0].nothing")
+    got = await gateway.post(EXPLAIN, {"model": PUBLIC, "input": "hi", "previous_response_id": "resp_no"})
+    assert (got.status, got.error["code"]) == (404, "previous_response_not_found")
+    got = await gateway.post(EXPLAIN, ask(model=f"{PUBLIC}:latest", dialect="ollama"))
+    assert got.status == 200
+    got = await gateway.send(request_bytes("POST", f"{EXPLAIN}/v1beta/models/x:countTokens"), counts=False)
+    assert got.status == 404
