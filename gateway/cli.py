@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(run=_check)
 
     explain = sub.add_parser("explain", help="where a request would go, and why not elsewhere")
-    explain.add_argument("body", help="a chat completions request: a JSON file, or - for standard input")
+    explain.add_argument("body", help="a chat request of any dialect: a JSON file, or - for standard input")
     explain.add_argument("--url", default=None, help="a running gateway (default http://127.0.0.1:4000)")
     explain.add_argument("--config", "-c", type=Path, help="probe this configuration's servers instead")
     explain.add_argument("--key-env", default="GATEWAY_API_KEY", help="the variable that holds the key")
