@@ -20,20 +20,23 @@ from gateway.canonical.requests import Chat
 from gateway.engine.shelf import Shelf
 
 MOST = 4 << 20
-"""Characters that are kept, of all thoughts together; the oldest go first."""
+"""Characters that are kept, of all thoughts and their places together; the oldest go first."""
 LONGEST = 64 * 1024
 """Characters of one thought. A longer one is not kept: half of it would be another thought."""
+_EACH = 512
+"""Characters that the place of a thought is counted as."""
 
 
 class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What belongs to one call."""
+    """What belongs to one call. Nothing, if there were two of its id: some servers count their calls from 0 in each
+    answer, and nobody can tell whose thought it was."""
 
     thought: str = ""
     signature: str | None = None
 
     @property
     def size(self) -> int:
-        return len(self.thought) + len(self.signature or "")
+        return _EACH + len(self.thought) + len(self.signature or "")
 
 
 class Thoughts:
@@ -53,8 +56,13 @@ class Thoughts:
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 continue  # another version's: its turn is long over
 
+    def knows(self, key: str, call: str) -> bool:
+        return (key, call) in self._kept
+
     def keep(self, key: str, call: str, thought: str, signature: str | None = None) -> None:
         kept = Kept(thought, signature)
+        if self._kept.get((key, call), kept) != kept:
+            kept = Kept()
         self._add(key, call, kept)
         if self._shelf is not None:
             self._shelf.put(key, call, [msgspec.json.encode(kept)])
@@ -138,5 +146,5 @@ class Remember:
             thought = ""
         for part, call in self._calls.pop(choice, {}).items():
             signature = self._signed.get((choice, part))
-            if call and (thought or signature):
+            if call and (thought or signature or self._thoughts.knows(self._key, call)):
                 self._thoughts.keep(self._key, call, thought, signature)

@@ -2,11 +2,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from gateway.canonical.content import Message, Text, Thinking, ToolCall, ToolResult
 from gateway.canonical.events import Answer, Choice, unfold
 from gateway.canonical.requests import Chat, Tool
 from gateway.engine.shelf import Shelf
-from gateway.engine.thoughts import LONGEST, Remember, Thoughts
+from gateway.engine.thoughts import LONGEST, Kept, Remember, Thoughts
 
 TOOLS = [Tool("f")]
 
@@ -69,12 +71,30 @@ def test_choices_are_kept_apart():
 
 
 def test_the_oldest_go_first():
-    thoughts = Thoughts(most=10)
+    thoughts = Thoughts(most=2 * Kept("xxxx").size)
     for call in "abc":
         thoughts.keep("k", call, "xxxx")
-    thoughts.keep("k", "c", "yyyy")
     got = [thoughts.restored(Chat("m", back(c), tools=TOOLS), "k").messages[1].parts[0] for c in "abc"]
-    assert [isinstance(p, Thinking) for p in got] == [False, True, True] and got[2] == Thinking("yyyy")
+    assert [isinstance(p, Thinking) for p in got] == [False, True, True]
+    for n in range(10_000):
+        thoughts.keep("k", str(n), "")
+    assert len(thoughts._kept) <= 2, "short ones take room, too"
+
+
+@pytest.mark.parametrize("other", [said("another", "call_0"), said("", "call_0")], ids=["two thoughts", "one"])
+def test_of_two_calls_with_one_id_nobody_knows_whose_the_thought_is(other: Answer):
+    """Two conversations, with a server that counts calls in each answer from 0."""
+    thoughts = Thoughts()
+    chat = Chat("m", back("call_0"), tools=TOOLS)
+    for _ in range(2):  # the same answer once more is the same
+        remembered(thoughts, said("plan", "call_0"))
+        assert thoughts.restored(chat, "k").messages[1].parts[0] == Thinking("plan")
+    remembered(thoughts, said("their own", "call_0"), "another key")
+    assert thoughts.restored(chat, "k").messages[1].parts[0] == Thinking("plan")
+    remembered(thoughts, other)
+    assert thoughts.restored(chat, "k") is chat
+    remembered(thoughts, said("plan", "call_0"))
+    assert thoughts.restored(chat, "k") is chat
 
 
 def test_the_signature_of_a_call_comes_back_in_every_turn():
