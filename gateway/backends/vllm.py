@@ -153,7 +153,7 @@ class Backend(OpenAIWire):
 
     def adapt(self, body: Json, request: Chat, facts: Facts, dropped: list[str]) -> None:
         _constrain(body)
-        _force(body, request, facts)
+        _force(body, request, facts, dropped)
         _salt(body, request)
         if request.prefill:
             body.setdefault("continue_final_message", True)
@@ -263,14 +263,16 @@ def _constrain(body: Json) -> None:
             body["structured_outputs"] = {_GUIDED[key]: body.pop(key)}
 
 
-def _force(body: Json, request: Chat, facts: Facts) -> None:
+def _force(body: Json, request: Chat, facts: Facts, dropped: list[str]) -> None:
     """Gemma 4's parser lets a model that must call talk instead, and says `tool_calls` all the same. What it can't do,
     a constraint on the text can: the answer is a call of one of the tools, whose arguments are the model's own."""
     choice = request.tool_choice
     if facts.family != "gemma4" or choice is None or choice.mode not in ("required", "named"):
         return
-    if "structured_outputs" in body or "response_format" in body:
+    if "structured_outputs" in body:
         return  # that one holds, and the gateway verifies the call
+    if body.pop("response_format", None) is not None:
+        dropped.append("response_format")  # under it no call could be written; an answer that must call has no text
     names = choice.names or [tool.name for tool in request.tools]
     known = "|".join(re.escape(name) for name in names)
     body.pop("tool_choice", None)

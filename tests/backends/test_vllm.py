@@ -1,3 +1,5 @@
+import re
+
 import msgspec
 import pytest
 
@@ -35,8 +37,8 @@ def chat(**fields) -> Chat:
     return Chat("public", fields.pop("messages", [USER]), **fields)
 
 
-def body(request):
-    return body_of(BACKEND.build(request, TARGET, FACTS))
+def body(request, facts=FACTS):
+    return body_of(BACKEND.build(request, TARGET, facts))
 
 
 BUILT = [
@@ -136,6 +138,27 @@ def test_one_constraint_at_a_time() -> None:
         body(chat(extra={"openai": {"guided_choice": ["a"]}}, output=OutputFormat("json_object")))
     with pytest.raises(UnsupportedParameter):
         body(chat(extra={"openai": {"grammar": "x"}}))
+
+
+@pytest.mark.parametrize(
+    ("choice", "written", "other"),
+    [
+        (ToolChoice("required"), "call:a.b-c{x:1}", "call:aXb-c{}"),
+        (ToolChoice("required", ["g"]), "call:g{}", "call:a.b-c{}"),
+        (ToolChoice("named", ["a.b-c"]), "call:a.b-c{}", "call:g{}"),
+    ],
+)
+def test_a_call_of_gemma_4_is_forced_by_what_it_may_write(choice: ToolChoice, written: str, other: str) -> None:
+    request = chat(tools=[Tool("a.b-c"), Tool("g")], tool_choice=choice)
+    sent = body(request, Facts(family="gemma4"))
+    assert "tool_choice" not in sent and sent["tools"]
+    regex = sent["structured_outputs"]["regex"]
+    assert re.fullmatch(regex, f"<|tool_call>{written}<tool_call|>")
+    assert not re.fullmatch(regex, f"<|tool_call>{other}<tool_call|>") and not re.fullmatch(regex, "It is sunny.")
+    assert "structured_outputs" not in body(request), "any other family"
+    request.output = OutputFormat("json_object")
+    call = BACKEND.build(request, TARGET, Facts(family="gemma4"))
+    assert call.dropped == ["response_format"] and body_of(call) == sent
 
 
 def test_what_is_not_sent_is_named() -> None:
