@@ -39,6 +39,8 @@ EXTRA: Final = (
     "translationConfig routingConfig modelSelectionConfig modelConfig audioTranscriptionConfig"
 )
 """Fields that only this dialect's own servers know: kept for them."""
+FATES: Final = {**dict.fromkeys(_MODELLED.split(), "modelled"), **dict.fromkeys(EXTRA.split(), "extra")}
+"""What becomes of each field of a `generationConfig`. A field that is not here is dropped and named."""
 _CONFIG: Final = Shape(f"{_MODELLED} {EXTRA} _responseJsonSchema")
 _THINKING: Final = Shape("includeThoughts thinkingBudget thinkingLevel")
 _FORMAT: Final = Shape("text audio image video")

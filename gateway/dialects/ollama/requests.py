@@ -138,6 +138,8 @@ def parse_embed(body: Json, header_options: str | None = None, limits: Limits = 
     extra, dropped = sort_out(body, EMBED_FATES, _is_default)
     path = "input" if body.get("input") is not None else "prompt"
     given = body.get(path)
+    if path == "input" and body.get("prompt") is not None:
+        dropped.append("prompt")
     if isinstance(given, str):
         texts = [given]
     else:

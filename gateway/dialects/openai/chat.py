@@ -28,6 +28,7 @@ from gateway.dialects.fields import (
     model_name,
     number,
     one_of,
+    rest,
     shown,
     sort_out,
     text,
@@ -97,7 +98,7 @@ def parse_request(body: Json, header_options: str | None = None, limits: Limits 
     if not _RARE_FIELDS.isdisjoint(body):
         _rare(chat, body, limits)
     if not _THINKING_FIELDS.isdisjoint(body):
-        chat.thinking = _thinking(body, extra)
+        chat.thinking = _thinking(body, extra, dropped)
     if not _SPEECH_FIELDS.isdisjoint(body):
         chat.audio_out = _audio_out(body, extra)
     if body.get("stream_options") is not None:
@@ -250,9 +251,9 @@ def _output(body: Json) -> OutputFormat | None:
     )
 
 
-def _thinking(body: Json, extra: Json) -> ThinkingConfig:
+def _thinking(body: Json, extra: Json, dropped: list[str]) -> ThinkingConfig:
     """All the spellings there are. The plainer a switch is, the more it counts: an explicit on or off beats what an
-    effort implies. Other template arguments go into `extra`."""
+    effort implies. Other template arguments go into `extra`; what else the objects hold is named in `dropped`."""
     out = ThinkingConfig()
     get = body.get
     if get("reasoning_effort") is not None:
@@ -262,6 +263,7 @@ def _thinking(body: Json, extra: Json) -> ThinkingConfig:
         wanted = fields(body[path], path)
         out.enabled = one_of(wanted.get("type"), f"{path}.type", ("enabled", "disabled", "adaptive")) != "disabled"
         out.budget = integer_or_none(wanted.get("budget_tokens"), f"{path}.budget_tokens", 0, INT32)
+        dropped += [f"{path}.{field_name(k)}" for k in rest(wanted, ("type", "budget_tokens")) or ()]
     if get("reasoning") is not None:
         path = "reasoning"
         wanted = fields(body[path], path)
@@ -272,6 +274,7 @@ def _thinking(body: Json, extra: Json) -> ThinkingConfig:
         if wanted.get("max_tokens") is not None:
             out.budget = integer(wanted["max_tokens"], f"{path}.max_tokens", 0, INT32)
         out.include = not boolean_or_none(wanted.get("exclude"), f"{path}.exclude")
+        dropped += [f"{path}.{field_name(k)}" for k in rest(wanted, _REASONING) or ()]
     if get("include_reasoning") is not None:
         out.include = lenient_boolean(body["include_reasoning"], "include_reasoning")
     if get("thinking_budget") is not None:
@@ -289,6 +292,9 @@ def _thinking(body: Json, extra: Json) -> ThinkingConfig:
     if out.enabled is None and out.budget is not None:
         out.enabled = out.budget > 0
     return out
+
+
+_REASONING: Final = ("effort", "enabled", "max_tokens", "exclude")
 
 
 def _effort(out: ThinkingConfig, value: object, path: str) -> None:
