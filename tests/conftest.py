@@ -13,7 +13,7 @@ import pytest
 from tests.faults.running import Running, running
 from tests.faults.wire import Wire
 
-WAITING = ("tests/real/", "tests/server/", "tests/faults/", "tests/demo/")
+WAITING = ("tests/real/", "tests/contract/", "tests/server/", "tests/faults/", "tests/demo/")
 """Folders whose tests wait for other processes, the longest first."""
 
 Upstreams = Callable[..., Awaitable[list[Wire]]]

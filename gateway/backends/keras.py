@@ -7,7 +7,7 @@
 - Pictures and sound in any format that Pillow and FFmpeg know, by a data: URL only; sound of at most 30 s; of a video
   32 frames, without its sound.
 - A forced call begins as it must: the sampler lets nothing else come. Its arguments are the model's own, so they are
-  verified like everybody's. `n`, logprobs and formats are refused.
+  verified like everybody's. `n`, logprobs and formats are refused: a format is asked of the model in words.
 - While it reads a long prompt its stream says so in comments, which are read as progress.
 """
 
@@ -91,10 +91,10 @@ class Backend(OpenAIWire):
         for asked, key, why in (
             (request.choices > 1, "n", "gives one choice"),
             (request.logprobs, "logprobs", "tells no logprobs"),
-            (request.output is not None, "response_format", "keeps to no format"),
         ):
             if asked:
                 raise UnsupportedParameter(f"this server {why}", param=key)
+        body.pop("response_format", None)  # it refuses one; the model was told, and the answer is verified
 
     def count(self, request: CountTokens, target: Target, facts: Facts) -> Call | None:
         body = self._chat_body(request.chat, target, facts, [])

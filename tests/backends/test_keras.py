@@ -123,7 +123,6 @@ def test_bodies(request_: Chat, expected: dict[str, Any]) -> None:
     [
         ({"choices": 2}, "n"),
         ({"logprobs": True}, "logprobs"),
-        ({"output": OutputFormat("json_object")}, "response_format"),
         ({"extra": {"openai": {"grammar": "x"}}}, "grammar"),
         ({"audio_out": True}, "modalities"),
     ],
@@ -230,3 +229,7 @@ def test_refusals(status: int, code: str, message: str, kind: type[GatewayError]
     assert type(error) is kind
     if status == 503:
         assert error.retry_after == 7
+
+
+def test_a_format_is_not_sent_that_it_would_refuse() -> None:
+    assert body_of(BACKEND.build(chat(output=OutputFormat("json_object")), TARGET, FACTS)) == BASE
