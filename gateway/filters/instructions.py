@@ -3,7 +3,8 @@
 They are put where the rendered prompt of one turn stays the beginning of the next one's, so that the server's prefix
 cache goes on working. `instructed` writes the same words to the same place in every turn: at the end of the first
 message that the model is told anything in, which a client sends again with each turn. `nudged` writes to the very end,
-for one attempt: all before it stays cached.
+for one attempt: all before it stays cached, but for the thoughts of a turn with tool results, since to every template
+the words of a user end that turn.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 from gateway.backends.wire.history import without_markers, without_old_thoughts
 from gateway.canonical.content import Message, Text, Thinking, ToolCall, ToolResult
-from gateway.canonical.requests import Chat
+from gateway.canonical.requests import Chat, Tool
+from gateway.errors import ToolChoiceNotSatisfied
 from gateway.families.markers import BREAK
+from gateway.filters.instructions import nudged
 
 
 def turn(thought: str, text: str) -> Message:
@@ -53,3 +55,12 @@ def test_markers_of_users_and_tools_are_broken_and_counted():
     assert out.messages[3].parts[1] == ToolResult("c2", {f"k<{BREAK}eos>": [broken, 1]})
     assert without_markers(out, "gemma4") == (out, [])
     assert without_markers(chat, None)[0] is chat and without_markers(chat, "other")[0] is chat
+
+
+def test_a_nudge_behind_a_tool_s_result_ends_the_turn_and_its_thoughts():
+    turn_ = [Message("user", [Text("a")]), Message("assistant", [Thinking("now"), ToolCall("c1", "f", "{}")])]
+    chat = Chat("m", [*turn_, Message("tool", [ToolResult("c1", [Text("r")])])], tools=[Tool("f")])
+    assert without_old_thoughts(chat) is chat
+    again = without_old_thoughts(nudged(chat, ToolChoiceNotSatisfied("no call")))
+    assert [m.role for m in again.messages] == ["user", "assistant", "tool", "user"]
+    assert again.messages[1].parts == [ToolCall("c1", "f", "{}")]
