@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from gateway.cli import run
 from tests.conftest import Upstreams
 from tests.faults import answers
 from tests.faults.process import process
@@ -29,14 +30,15 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "gateway.yaml"
 
 
+MANY_ERRORS = "backends:\n  a: {kind: nonsense, url: 'http://h'}\n  b: {kind: vllm, url: x, colour: red}\nmodles: {}\n"
+ALL_OF_THEM = ["backends.a.kind", "backends.b.url", "backends.b.colour", "modles"]
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
         ("backends: [", ["gateway.yaml:1"]),
-        (
-            "backends:\n  a: {kind: nonsense, url: 'http://h'}\n  b: {kind: vllm, url: x, colour: red}\nmodles: {}\n",
-            ["backends.a.kind", "backends.b.url", "backends.b.colour", "modles"],
-        ),
+        (MANY_ERRORS, ALL_OF_THEM),
         (
             "auth: {api_key_env: NO_SUCH_VARIABLE}\nbackends: {a: {kind: vllm, url: 'http://h:1'}}\n",
             ["NO_SUCH_VARIABLE"],
@@ -45,14 +47,24 @@ def file(tmp_path: Path) -> Path:
     ],
     ids=["O1 no YAML", "O1 many errors", "O2 no secret", "O2 open to the world"],
 )
-async def test_what_is_wrong_is_said_at_once_and_the_exit_code_is_2(settings: str, said: list[str], file: Path):
-    async with process(file, settings, wait=False) as gateway:
+def test_what_is_wrong_is_said_at_once_and_the_exit_code_is_2(
+    settings: str, said: list[str], file: Path, capsys: pytest.CaptureFixture[str]
+):
+    file.write_text(settings)
+    assert run(["serve", "--config", str(file)]) == 2
+    told = capsys.readouterr()
+    for word in said:
+        assert word in told.err, told
+    assert len(told.err.splitlines()) >= len(said) and not told.out
+
+
+async def test_O1_a_process_that_can_t_start_says_why_and_nothing_else(file: Path):
+    async with process(file, MANY_ERRORS, wait=False) as gateway:
         assert await gateway.ended() == 2
         text = "\n".join(gateway.lines)
         assert "Traceback" not in text
-        for word in said:
+        for word in ALL_OF_THEM:
             assert word in text, text
-        assert len(gateway.lines) >= len(said)
 
 
 async def test_O21_a_taken_port_is_one_line_and_exit_code_2(upstreams: Upstreams, file: Path):
