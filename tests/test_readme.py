@@ -58,11 +58,14 @@ async def test_the_snippets_work(port: int) -> None:
     (python,) = blocks("python")
     assert (await run(port, sys.executable, "-c", python)).strip()
 
-    ask, explain = (b for b in blocks("sh") if b.startswith("curl"))
+    ask, others, explain = (b for b in blocks("sh") if b.startswith("curl"))
     answer = await run(port, "bash", "-euc", ask)
     assert answer.startswith("HTTP/1.1 200")
     told = set(re.findall(r"^(x-[a-z-]+):", answer, re.MULTILINE))
     assert {"x-request-id", "x-gateway-target", "x-gateway-parts"} <= told
+    answers = await run(port, "bash", "-euc", others)
+    for sign in ('"type":"message"', '"candidates":[', '"object":"response"', '"done":true'):
+        assert sign in answers
     assert "candidates" in await run(port, "bash", "-euc", explain)
 
     (listing,) = re.findall(r"`(curl [^`]*/v1/models)`", README)
@@ -72,7 +75,7 @@ async def test_the_snippets_work(port: int) -> None:
 def test_the_headers_in_the_table_are_those_of_the_gateway() -> None:
     source = "".join(p.read_text(encoding="utf-8") for p in Path("gateway").rglob("*.py"))
     shown = re.findall(r"^\| `(x-[a-z-]+)`", README, re.MULTILINE)
-    assert len(shown) == 6
+    assert len(shown) == 7
     assert [name for name in shown if name not in source] == []
 
 
