@@ -18,6 +18,7 @@ test: ## the test suite, partly on real servers (ARGS="-k text -x" and the like)
 test-sdks: ## the official SDKs (openai, google-genai, anthropic, ...) against real servers, in an environment of their own
 	@sh scripts/clients sdks
 	@.cache/sdks/bin/python -m pytest -rs -W ignore tests/sdks $(ARGS)
+	@PYTHONPATH=.cache/genai .cache/sdks/bin/python -m pytest -rs -W ignore tests/sdks/test_google_genai.py $(ARGS) || [ $$? = 5 ] # 5: ARGS chose none of these
 
 test-keras: ## the keras worker on a real keras-hub, in an environment of its own (1.2 GB); not part of `make test`
 	@sh scripts/keras
