@@ -2,7 +2,7 @@
 PYTHON = .venv/bin/python
 SETUP = @sh scripts/setup
 
-.PHONY: help demo test test-sdks test-keras check format bench lock clean
+.PHONY: help demo test test-sdks test-keras test-mlx check format bench lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
@@ -23,6 +23,10 @@ test-sdks: ## the official SDKs (openai, google-genai, anthropic, ...) against r
 test-keras: ## the keras worker on a real keras-hub, in an environment of its own (1.2 GB); not part of `make test`
 	@sh scripts/keras
 	@OMP_NUM_THREADS=1 .cache/keras/bin/python -m pytest -rs tests/worker/keras $(ARGS)
+
+test-mlx: ## real mlx_lm and mlx_vlm servers with tiny models, in an environment of their own (1.2 GB); not part of `make test`
+	@sh scripts/mlx
+	@.cache/mlx/bin/python -m pytest -rs -W ignore tests/mlx $(ARGS)
 
 check: ## format, lint, types, layers
 	$(SETUP) dev

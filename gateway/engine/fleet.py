@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from gateway.backends import Backend, Discovery, Model, Place, load
-from gateway.canonical.facts import FACT_NAMES, Facts, Finding, Source, State, Target, layer
+from gateway.canonical.facts import FACT_NAMES, Facts, Finding, Source, State, Target, layer, shown_model
 from gateway.canonical.requests import ThinkingConfig
 from gateway.engine.admission import Gate
 from gateway.engine.news import News, drift
@@ -352,6 +352,8 @@ class Fleet:
         self._exact: dict[str, Name] = {}
         self._public: dict[int, Name] = {}
         self._globs: list[tuple[str, Name]] = []
+        self._paths: dict[str, Name] = {}
+        """Servers' own ids of models, which may be paths: who knows one may use it, nobody is shown it."""
 
     def apply(self, settings: Settings) -> None:
         """Raises before anything has changed, or not at all."""
@@ -388,12 +390,15 @@ class Fleet:
                 else:
                     exact[alias] = name
         configured = set(exact)
+        paths: dict[str, Name] = {}
         for server in self.servers.values():
             for d in server.deployments.values():
                 model_id = d.candidate.target.model
-                if not model_id or model_id in configured or not (d.named or d.listed):
+                shown = shown_model(model_id)
+                if not model_id or not configured.isdisjoint((model_id, shown)) or not (d.named or d.listed):
                     continue
-                found = exact.setdefault(model_id, Name(model_id, []))
+                found = exact.setdefault(shown, Name(shown, []))
+                paths[model_id] = found
                 if d not in found.deployments:
                     found.deployments.append(d)
         public: dict[int, Name] = {}
@@ -406,11 +411,11 @@ class Fleet:
                 if d.named or d.listed:
                     usable.setdefault(id(d.gate), d)  # the same model of the same server is no second choice
         exact["auto"] = Name("auto", list(usable.values()), auto=True)
-        self._exact, self._globs, self._public = exact, globs, public
+        self._exact, self._globs, self._public, self._paths = exact, globs, public, paths
 
     def resolve(self, model: str) -> Name:
         """What `model` leads to. Raises ModelNotFound with the nearest names."""
-        name = self._exact.get(model)
+        name = self._exact.get(model) or self._paths.get(model)
         if name is not None:
             return name
         for pattern, name in self._globs:
@@ -428,7 +433,7 @@ class Fleet:
 
     def name_of(self, d: Deployment) -> Name:
         """The same with what it sets. One that a reload has taken away meanwhile has its own id for a name."""
-        return self._public.get(id(d)) or Name(d.candidate.target.model, [d])
+        return self._public.get(id(d)) or Name(shown_model(d.candidate.target.model), [d])
 
     def names(self) -> Iterable[Name]:
         """Every public name once, `auto` last."""

@@ -186,6 +186,33 @@ def test_what_a_kind_can_not_do_it_can_not_do_with_any_model(kind: str, said: di
     assert facts.audio is (kind == "vllm") and facts.family == "gemma4"
 
 
+# ---- names that are paths ----
+
+
+def test_where_a_model_lies_is_nobodys_business():
+    fleet, _ = fleet_of()
+    serves(fleet, "/home/me/models/tiny-gemma4", "org/model")
+    assert [n.public for n in fleet.names()] == ["org/model", "tiny-gemma4", "auto"]
+    d = only(fleet, "tiny-gemma4")
+    assert d.candidate.target.model == "/home/me/models/tiny-gemma4", "the server is asked for what it knows"
+    assert fleet.public_name(d) == "tiny-gemma4" and only(fleet, "/home/me/models/tiny-gemma4") is d
+    with pytest.raises(ModelNotFound) as unknown:
+        fleet.resolve("tiny-gemma5")
+    assert "/home" not in str(unknown.value) and "tiny-gemma4" in str(unknown.value)
+    with pytest.raises(ModelNotFound):
+        fleet.resolve("/elsewhere/tiny-gemma4")
+
+
+def test_a_configured_name_goes_before_the_last_part_of_a_path():
+    fleet = Fleet()
+    backends = {"one": {"kind": "vllm", "url": "http://127.0.0.1:9"}}
+    models = {"gemma": {"targets": [{"backend": "one", "model": "other"}]}}
+    fleet.apply(parse(yaml.safe_dump({"backends": backends, "models": models}), {}))
+    serves(fleet, "/m/gemma", "other")
+    assert only(fleet, "gemma").candidate.target.model == "other"
+    assert [n.public for n in fleet.names()] == ["gemma", "other", "auto"]
+
+
 # ---- drift ----
 
 
