@@ -22,6 +22,7 @@ from gateway.engine.files import Files
 from gateway.engine.fleet import Fleet, Server
 from gateway.engine.gauges import TargetRow, target_rows
 from gateway.engine.job import ClientCodec
+from gateway.engine.media.stage import MediaStage
 from gateway.engine.probe import Prober
 from gateway.engine.record import Recorder
 from gateway.engine.relay import Relay
@@ -68,6 +69,7 @@ class Gateway:
         self.upstream: Upstream
         self.prober: Prober
         self.relay: Relay
+        self.media: MediaStage
         self.router: Router
         self.dispatcher: Dispatcher
         self.state = State(settings.state, self._disk_refused)
@@ -80,7 +82,8 @@ class Gateway:
         self.upstream = Upstream()
         self.prober = Prober(self.fleet, self._changed)
         self.relay = Relay(self.upstream, self.sweep)
-        self.router = Router(self.fleet, self.relay)
+        self.media = MediaStage()
+        self.router = Router(self.fleet, self.relay, self.media)
         self.dispatcher = Dispatcher(
             self.fleet, self.router, self.relay, self.prober, self.recorder, self.state.thoughts
         )
@@ -103,6 +106,7 @@ class Gateway:
     async def stop(self) -> None:
         await self.prober.close()
         await self.sweep.stop()
+        await self.media.close()
         await self.upstream.close()
         await self.state.close()
         self.recorder.flush()

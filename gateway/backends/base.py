@@ -64,8 +64,6 @@ class OpenAIWire:
     chat_path: ClassVar[str] = "/v1/chat/completions"
     stops_itself: ClassVar[bool] = True
     """It ends an answer at the request's `stop` texts. Where not, it does not get them and the decoder ends it."""
-    hears_video: ClassVar[bool | None] = None
-    """Whether the sound of a video reaches the model. False = only its frames do, without a word about the rest."""
     reads_thoughts: ClassVar[bool] = False
     """It tells its model's thoughts from the answer, also where the prompt ended inside of one."""
     loose_arguments: ClassVar[bool] = False
@@ -102,7 +100,7 @@ class OpenAIWire:
         streamed = self._say_stream(body, request)
         self.adapt(body, request, facts, dropped)
         call = _call(self.chat_path, body, dropped, streamed)
-        call.fates = dict.fromkeys(broken, "text>neutralised") | self.fates(request)
+        call.fates = dict.fromkeys(broken, "text>neutralised") | self.fates(request, facts)
         return call
 
     def _chat_body(self, request: Chat, target: Target, facts: Facts, dropped: list[str]) -> Json:
@@ -177,9 +175,9 @@ class OpenAIWire:
         """What the server itself calls the model."""
         return target.model
 
-    def fates(self, request: Chat) -> dict[int, str]:
+    def fates(self, request: Chat, facts: Facts) -> dict[int, str]:
         """What becomes of the content parts that do not arrive as they came, by their number."""
-        return silent_videos(request) if self.hears_video is False else {}
+        return silent_videos(request) if facts.video_sound is False else {}
 
     def streams(self, request: Chat | Completion) -> bool:
         """Whether the server is asked for a stream, whatever the client wants."""

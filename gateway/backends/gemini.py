@@ -108,6 +108,10 @@ class Backend:
     default_url: ClassVar[str] = "https://generativelanguage.googleapis.com"
     assumed: ClassVar[Facts] = Facts(
         operations=frozenset({"chat", "count_tokens"}),
+        cuts=True,
+        own_uris=frozenset(
+            {"gs://", *(f"https://{host}/" for host in ("www.youtube.com", "youtube.com", "m.youtube.com", "youtu.be"))}
+        ),
         image_formats=frozenset({"image/png", "image/jpeg", "image/webp", "image/heic", "image/heif"}),
         audio_formats=frozenset(
             {"audio/wav", "audio/mpeg", "audio/aiff", "audio/aac", "audio/ogg", "audio/flac", "audio/mp4"}

@@ -38,9 +38,9 @@ class Backend(OpenAIWire):
     names_itself = True
     tier = 6
     slots = 1
-    hears_video = False
     assumed = Facts(
         operations=frozenset({"chat", "count_tokens"}),
+        video_sound=False,
         document=False,
         image_formats=frozenset({"image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp", "image/tiff"}),
         audio_formats=frozenset(

@@ -72,11 +72,12 @@ class Backend(OpenAIWire):
     names_itself = True
     reads_thoughts = True
     always_streams = True
-    hears_video = False
     tier = 1
     slots = 4
     assumed = Facts(
         operations=frozenset({"chat", "completion", "count_tokens"}),
+        video_sound=False,
+        splits_sound=True,
         document=False,
         image_formats=frozenset({"image/png", "image/jpeg", "image/gif", "image/bmp"}),
         audio_formats=frozenset({"audio/wav", "audio/mpeg"}),

@@ -39,9 +39,9 @@ class Backend(OpenAIWire):
     kind = "llamaswap"
     tier = 1
     slots = 4
-    hears_video = False
     assumed = Facts(
         operations=frozenset({"chat", "completion", "embedding"}),
+        video_sound=False,
         document=False,
         image_formats=frozenset({"image/png", "image/jpeg"}),
         audio_formats=frozenset({"audio/wav", "audio/mpeg"}),

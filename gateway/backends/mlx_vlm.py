@@ -52,9 +52,9 @@ class Backend(OpenAIWire):
     slots = 8
     always_streams = True
     stops_itself = False
-    hears_video = False
     assumed = Facts(
         operations=frozenset({"chat", "count_tokens"}),
+        video_sound=False,
         document=False,
         image_formats=frozenset({"image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp", "image/tiff"}),
         audio_formats=frozenset({"audio/wav", "audio/mpeg", "audio/flac"}),
@@ -112,8 +112,8 @@ class Backend(OpenAIWire):
         body["context_management"] = []
         _only_users_show(request)
 
-    def fates(self, request: Chat) -> dict[int, str]:
-        out = super().fates(request)
+    def fates(self, request: Chat, facts: Facts) -> dict[int, str]:
+        out = super().fates(request, facts)
         last = next((m for m in reversed(request.messages) if m.role == "user"), None)
         stay = {id(p) for p in last.parts} if last is not None else set()
         for number, part in enumerate(content_parts(request)):

@@ -125,8 +125,8 @@ class Backend(OpenAIWire):
         body.pop("stream_options", None)
         body["truncate"] = body["shift"] = False
 
-    def fates(self, request: Chat) -> dict[int, str]:
-        out = super().fates(request)
+    def fates(self, request: Chat, facts: Facts) -> dict[int, str]:
+        out = super().fates(request, facts)
         behind = {id(p) for m in request.messages for p in _behind_text(m.parts)}
         for number, part in enumerate(content_parts(request)):
             if id(part) in behind:

@@ -40,9 +40,9 @@ class Backend(OpenAIWire):
     kind = "trtllm"
     tier = 8
     slots = 64
-    hears_video = False
     assumed = Facts(
         operations=frozenset({"chat", "completion"}),
+        video_sound=False,
         document=False,
         image_formats=frozenset({"image/png", "image/jpeg", "image/webp"}),
         audio_formats=frozenset({"audio/wav", "audio/mpeg", "audio/flac"}),

@@ -106,6 +106,7 @@ class Backend(OpenAIWire):
     default_url: ClassVar[str] = base_url("global")
     assumed = Facts(
         operations=frozenset({"chat"}),
+        video_sound=False,
         document=False,
         image_formats=frozenset({"image/png", "image/jpeg", "image/webp"}),
         audio_formats=frozenset({"audio/wav", "audio/mpeg", "audio/flac", "audio/ogg"}),

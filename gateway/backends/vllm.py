@@ -82,6 +82,7 @@ class Backend(OpenAIWire):
     slots = 64
     assumed = Facts(
         operations=frozenset({"chat", "completion", "count_tokens"}),
+        video_sound=False,
         document=False,
         image_formats=frozenset({"image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp", "image/tiff"}),
         audio_formats=frozenset(
@@ -121,7 +122,6 @@ class Backend(OpenAIWire):
         "count_tokens": "let the gateway reach its POST /tokenize",
         "embedding": "serve a pooling model, or one with --runner pooling",
     }
-    hears_video = False
     manner = Manner(extras=_EXTRAS)
     knobs = Manner(extras=_EXTRAS | {"mm_processor_kwargs", "media_io_kwargs"})
     signs = Signs(

@@ -21,7 +21,10 @@ State = Literal["unprobed", "down", "loading", "cold", "ready", "mismatch"]
 class Facts:
     """None = unknown. `context` in tokens for one request, prompt and answer together. `size` in billions of
     parameters. `*_formats` are MIME types that the server decodes itself. `*_limit` = how many in one request.
-    `media_knobs` = it lets a request say how its media are looked at (frames, soft tokens).
+    `media_knobs` = it lets a request say how its media are looked at (frames, soft tokens). `video_sound` = the sound
+    of a video reaches the model with it. `splits_sound` = it divides a sound that is longer than the model hears at
+    once. `cuts` = it takes out the piece of a medium that is asked for. `own_uris` = beginnings of URIs that it reads
+    itself.
     `slots` = requests it works on at once. `counts` = it can count a prompt's tokens without generating.
     `prompt_rate` in tokens per second. `fixture` = it answers, but what it says means nothing (a test stand-in).
     `thinking_levels` = the efforts that it tells apart; `thinking_budget` = it takes a number of tokens for it.
@@ -41,6 +44,10 @@ class Facts:
     audio_limit: int | None = None
     video_limit: int | None = None
     media_knobs: bool | None = None
+    video_sound: bool | None = None
+    splits_sound: bool | None = None
+    cuts: bool | None = None
+    own_uris: frozenset[str] | None = None
     tools: bool | None = None
     forced_tool: Grip | None = None
     call_ids: bool | None = None

@@ -28,13 +28,23 @@ Form = Literal["base64", "octets", "url", "file_id"]
 
 @dataclass(slots=True)
 class MediaNeed:
-    """One medium of the request: where it stands, what it is, and how it was given. `size` in octets, 0 if not here."""
+    """One medium of the request: where it stands, what it is, and how it was given. `size` in octets, 0 if not here.
+
+    What its header tells, None or 0 = nothing: `seconds`, `width` x `height` in pixels, `frames`, whether a video has a
+    `sound` track. `cut` = only a piece of it is meant. `url` where it is elsewhere."""
 
     path: str
     modality: str
     mime: str
     form: Form
     size: int
+    seconds: float | None = None
+    width: int = 0
+    height: int = 0
+    frames: int | None = None
+    sound: bool | None = None
+    cut: bool = False
+    url: str = field(default="", compare=False)
 
 
 @dataclass(slots=True)
@@ -148,7 +158,13 @@ def _media_need(part: MediaPart) -> MediaNeed:
         if media.url is not None
         else "file_id"
     )
-    return MediaNeed(part.path, MODALITY[type(part)], media.mime, form, media.size)
+    need = MediaNeed(part.path, MODALITY[type(part)], media.mime, form, media.size, url=media.url or "")
+    header, clip = media.header, media.clip
+    if header is not None:
+        need.seconds, need.frames, need.sound = header.seconds, header.frames, header.sound
+        need.width, need.height = header.width, header.height
+    need.cut = clip is not None and (clip.start is not None or clip.end is not None)
+    return need
 
 
 def _text_size(text: str) -> int:

@@ -38,6 +38,16 @@ def as_asked(fates: dict[int, str], asked: Chat, sent: Chat) -> dict[int, str]:
     return {n - (n > new): fate for n, fate in fates.items() if n != new}
 
 
+def with_claims(fates: dict[int, str], chat: Chat) -> dict[int, str]:
+    """`fates` and a notice for each medium that is something else than its client said: `image,claimed=image/webp`."""
+    out = fates
+    for number, part in enumerate(content_parts(chat)):
+        if isinstance(part, Image | Audio | Video | Document) and part.media.claimed:
+            word = fates.get(number, MODALITY[type(part)])
+            out = {**out, number: f"{word},claimed={part.media.claimed}"}
+    return out
+
+
 def fold_receipt(fates: list[str], limit: int | None = LIMIT) -> str:
     """`["text", "text", "audio"]` -> `0-1=text,2=audio`; cut at `limit` octets with `+N` for N parts left out."""
     if len(fates) == 1:

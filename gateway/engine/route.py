@@ -13,18 +13,20 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.backends import Call
-from gateway.canonical.content import Text
+from gateway.canonical.content import Audio, Document, Image, Text, Video
 from gateway.canonical.context import Context
+from gateway.canonical.media.octets import fingerprint
 from gateway.canonical.needs import Needs, needs_of
 from gateway.canonical.requests import Chat, Completion, CountTokens, Request
 from gateway.engine.admission import queue_full
 from gateway.engine.fleet import Deployment, Fleet, Name
-from gateway.engine.receipt import as_asked
+from gateway.engine.media.stage import MediaStage
+from gateway.engine.receipt import as_asked, with_claims
 from gateway.engine.relay import Relay, check_privacy
 from gateway.errors import GatewayError
 from gateway.filters.instructions import instructed
 from gateway.routing.candidate import Candidate, Lack
-from gateway.routing.fit import context_lack
+from gateway.routing.fit import context_lack, privacy_lacks
 from gateway.routing.policy import Decision, decide, refusal
 from gateway.routing.strict import parameter_lacks, part_lacks
 from gateway.routing.within import within
@@ -45,6 +47,8 @@ class Route:
     by_candidate: dict[int, Deployment]
     privacy: Mapping[str, str]
     """As it was set when the request came."""
+    settings: Settings
+    """Those that were in force then."""
     tenant: str = ""
     """Whose request it is: the id of the key that it came with, "" where nobody needs one."""
     conversation: str = ""
@@ -80,9 +84,10 @@ class Route:
 class Router:
     """Finds routes through the fleet. One per process."""
 
-    def __init__(self, fleet: Fleet, relay: Relay) -> None:
+    def __init__(self, fleet: Fleet, relay: Relay, media: MediaStage | None = None) -> None:
         self._fleet = fleet
         self._relay = relay
+        self._media = media or MediaStage()
         self._homes: OrderedDict[str, str] = OrderedDict()
         """Where conversations were answered last: what `affinity` says of them -> the target's label."""
 
@@ -103,10 +108,11 @@ class Router:
             affinity=conversation,
             home=self._homes.get(conversation, ""),
             aside=isinstance(request, Chat) and not request.tools,
+            able=self._media.able(ctx.snapshot),
         )
         tenant = "" if ctx.snapshot.auth.mode == "none" else ctx.key_id
         by_candidate = {id(d.candidate): d for d in name.deployments}
-        return Route(name, needs, decision, by_candidate, policy.privacy, tenant, conversation)
+        return Route(name, needs, decision, by_candidate, policy.privacy, ctx.snapshot, tenant, conversation)
 
     def served(self, route: Route, d: Deployment, now: float) -> None:
         """A target has answered: its cache holds the conversation, which should come back to it."""
@@ -136,11 +142,17 @@ class Router:
             route.add(candidate, lack)
             return None
         try:
-            call = d.server.backend.build(request, candidate.target, candidate.facts)
+            ready = await self._media.ready(request, candidate.facts, route.settings)
+            lack = _kept_home(ready.request, candidate, route.privacy)
+            if lack is not None:
+                route.add(candidate, lack)
+                return None
+            call = d.server.backend.build(ready.request, candidate.target, candidate.facts)
         except GatewayError as e:
             route.unable.append(e)
             route.add(candidate, Lack("need", e.code, e.message, paths=(e.param,) if e.param else ()))
             return None
+        call.fates = ready.merged(call.fates)
         if isinstance(asked, Chat) and isinstance(request, Chat):
             call.fates = as_asked(call.fates, asked, request)
         call.dropped += [name for name in lowered if name.partition(">")[0] not in call.dropped]
@@ -151,7 +163,10 @@ class Router:
                 lacks += parameter_lacks(asked, call.dropped)
             for lack in lacks:
                 route.add(candidate, lack)
-            return None if lacks else call
+            if lacks:
+                return None
+        if isinstance(asked, Chat) and route.needs.media:
+            call.fates = with_claims(call.fates, asked)
         return call
 
     async def foresee(self, route: Route, request: Request) -> tuple[Candidate, Call] | GatewayError:
@@ -210,13 +225,20 @@ class Router:
 
 def affinity(request: Request) -> str:
     """What keeps a conversation at the server that has its prefix in its cache: a hash of how it begins, up to and with
-    the first words of its user. What an agent asks aside (a title, a summary) begins in another way."""
+    the first words of its user. What an agent asks aside (a title, a summary) begins in another way. Where media stand
+    in the beginning, these alone: what was encoded once is worth more than the words before it, whoever asks about
+    it."""
     if not isinstance(request, Chat):
         return ""
     digest = hashlib.blake2b(digest_size=8)
+    seen = False
     for message in request.messages[:_BEGINNING]:
         for part in message.parts:
-            if isinstance(part, Text):
+            if isinstance(part, Image | Audio | Video | Document):
+                if not seen:
+                    digest, seen = hashlib.blake2b(digest_size=8, person=b"media"), True
+                digest.update(fingerprint(part.media))
+            elif isinstance(part, Text) and not seen:
                 digest.update(part.text[:2048].encode("utf-8", "surrogatepass"))
         if message.role not in ("system", "developer"):
             break
@@ -225,6 +247,14 @@ def affinity(request: Request) -> str:
 
 _BEGINNING = 8
 """Messages, if not even one of them is the user's."""
+
+
+def _kept_home(request: Request, c: Candidate, privacy: Mapping[str, str]) -> Lack | None:
+    """What privacy says of the request as the target would get it: after all that was done to its media."""
+    if c.local:
+        return None
+    found = privacy_lacks(needs_of(request), c, privacy)
+    return found[0] if found else None
 
 
 def of_tenant(request: Request, tenant: str) -> Request:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gateway.canonical.facts import Facts, State, Target
+from gateway.routing.conversion import Way
 
 
 @dataclass(slots=True)
@@ -59,7 +60,9 @@ class Lack:
 
 @dataclass(slots=True)
 class Verdict:
-    """What routing made of one candidate: no lacks = it may take the request."""
+    """What routing made of one candidate: no lacks = it may take the request. `ways` = how each of the request's media
+    would get there."""
 
     candidate: Candidate
     lacks: list[Lack] = field(default_factory=list)
+    ways: list[Way] = field(default_factory=list)

@@ -9,7 +9,8 @@ from gateway.canonical.facts import FACT_NAMES, Facts
 from gateway.canonical.needs import Needs
 from gateway.errors import GatewayError
 from gateway.routing.candidate import Candidate, Verdict
-from gateway.routing.fit import weight_only
+from gateway.routing.conversion import seconds_of
+from gateway.routing.fit import likely, weight_only
 from gateway.routing.policy import Decision, refusal
 from gateway.routing.refusal import view
 
@@ -41,7 +42,7 @@ def explain(
         "dialect": dialect,
         "needs": needs_view(needs, decision.tokens),
         "rules": list(decision.rules),
-        "candidates": [_candidate_view(v, chosen) for v in verdicts],
+        "candidates": [_candidate_view(v, chosen, needs) for v in verdicts],
         "chosen": None if chosen is None else chosen.target.label,
         "parts": list(parts),
         "dropped": list(dropped),
@@ -55,7 +56,15 @@ def needs_view(needs: Needs, tokens: tuple[int, int]) -> dict[str, Any]:
     if needs.media:
         out["modalities"] = sorted(needs.modalities)
         out["media"] = [
-            {"path": m.path, "modality": m.modality, "mime": m.mime, "form": m.form, "size": m.size}
+            {
+                "path": m.path,
+                "modality": m.modality,
+                "mime": m.mime,
+                "form": m.form,
+                "size": m.size,
+                **{k: v for k in ("seconds", "frames", "sound") if (v := getattr(m, k)) is not None},
+                **({"width": m.width, "height": m.height} if m.width else {}),
+            }
             for m in needs.media
         ]
     for name in ("tools", "forced_tool", "json_schema", "logprobs", "seed", "thinking", "prefill", "audio_out"):
@@ -93,7 +102,7 @@ def error_view(error: GatewayError) -> dict[str, Any]:
     return out
 
 
-def _candidate_view(verdict: Verdict, chosen: Candidate | None) -> dict[str, Any]:
+def _candidate_view(verdict: Verdict, chosen: Candidate | None, needs: Needs) -> dict[str, Any]:
     c = verdict.candidate
     out = view(verdict)
     out["verdict"] = _standing(verdict, chosen)
@@ -111,8 +120,26 @@ def _candidate_view(verdict: Verdict, chosen: Candidate | None) -> dict[str, Any
             "others": c.others,
             "cache": c.cache,
         },
+        "expected": _expected(verdict, needs),
         "facts": facts_view(c.facts),
     }
+    if verdict.ways:
+        out["media"] = [{"path": w.medium.path, "becomes": w.words() or "as it is"} for w in verdict.ways if not w.lack]
+    return out
+
+
+def _expected(verdict: Verdict, needs: Needs) -> dict[str, Any]:
+    """About how many tokens the prompt has there; the seconds to convert its media, and to read it where the server's
+    speed is known; how many requests are ahead of it for each slot."""
+    c = verdict.candidate
+    tokens = likely(needs, verdict.ways)
+    rate = c.rate or c.facts.prompt_rate or 0.0
+    ahead = max(0, c.in_flight + c.queued + c.others - c.limit + 1) / max(c.limit, 1)
+    out: dict[str, Any] = {"tokens": tokens, "ahead": round(ahead, 2)}
+    if rate > 0:
+        out["prefill_seconds"] = round(tokens / rate, 2)
+    if needs.media:
+        out["conversion_seconds"] = round(seconds_of(verdict.ways), 2)
     return out
 
 

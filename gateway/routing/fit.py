@@ -9,11 +9,13 @@ it dropped.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from operator import attrgetter
+from math import ceil
 
-from gateway.canonical.facts import Facts
+from gateway.canonical.media.kinds import usual
 from gateway.canonical.needs import MediaNeed, Needs
+from gateway.families.budget import budget_of
 from gateway.routing.candidate import Candidate, Lack
+from gateway.routing.conversion import NOTHING, Way, ways_to
 
 WEIGHT_ONLY = "nvfp4-weight-only"
 """What an operator writes under `allow:` of a backend to let NVFP4 weights run where no FP4 arithmetic is."""
@@ -21,22 +23,13 @@ WEIGHT_ONLY = "nvfp4-weight-only"
 ANYWHERE = "any"
 """The only value of a privacy setting that lets its modality leave; every other one is read as `local`."""
 
-_ALIASES = {
-    "audio/x-wav": "audio/wav",
-    "audio/wave": "audio/wav",
-    "audio/vnd.wave": "audio/wav",
-    "audio/mp3": "audio/mpeg",
-    "audio/x-flac": "audio/flac",
-    "image/jpg": "image/jpeg",
-}
-_CLAIMS_NOTHING = ("", "application/octet-stream")
-
 _CARRIES = {"video": ("video", "audio", "image"), "document": ("document", "text", "image")}
 """What a medium of a modality may have inside; the others hold only themselves."""
 
 
-def lacks(needs: Needs, c: Candidate) -> list[Lack]:
-    """What the target can't do, one Lack of kind "need" each; empty = it can do all of it."""
+def lacks(needs: Needs, c: Candidate, ways: Sequence[Way] | None = None) -> list[Lack]:
+    """What the target can't do, one Lack of kind "need" each; empty = it can do all of it. `ways` = how the media would
+    get there (routing/conversion), None = by nothing that is done to them."""
     f = c.facts
     out: list[Lack] = []
     operation = needs.operation
@@ -46,7 +39,7 @@ def lacks(needs: Needs, c: Candidate) -> list[Lack]:
     elif f.operations is not None and operation not in f.operations:
         out.append(_need(c, operation, f"does not serve {operation} requests"))
     if needs.media:
-        _media(needs, c, out)
+        _media(needs, c, ways_to(needs.media, c.facts, NOTHING) if ways is None else ways, out)
     if needs.tools and f.tools is False:
         out.append(_need(c, "tools", "does not take tools"))
     if operation != "count_tokens":
@@ -76,67 +69,54 @@ def _answer(needs: Needs, c: Candidate, out: list[Lack]) -> None:
         out.append(_need(c, "audio_out", "does not speak" if f.audio_out is False else _unknown("audio_out", "speaks")))
 
 
-def _media(needs: Needs, c: Candidate, out: list[Lack]) -> None:
-    if _all_taken(needs, c.facts):
-        return
+def _media(needs: Needs, c: Candidate, ways: Sequence[Way], out: list[Lack]) -> None:
     for modality in sorted(needs.modalities):
-        media = [m for m in needs.media if m.modality == modality]
+        group = [w for w in ways if w.medium.modality == modality]
         taken: bool | None = getattr(c.facts, modality)
-        if taken:
-            _forms(media, c, out)
-            _formats(modality, media, c, out)
-            _amount(modality, media, c, out)
+        if taken or (modality == "video" and all(w.make == "frames" for w in group)):
+            _no_ways(group, c, out)
+            _amount(modality, group, c, out)
         elif taken is False:
-            out.append(_need(c, modality, f"does not take {modality}", _paths(media)))
+            if modality == "video" and any(w.lack is not None and w.lack[0] != "video" for w in group):
+                _no_ways(group, c, out)
+            else:
+                out.append(_need(c, modality, _not_taken(modality, group), _paths(group)))
         elif _looked_at(c):
-            out.append(_need(c, modality, _unknown(modality, f"takes {modality}"), _paths(media)))
+            out.append(_need(c, modality, _unknown(modality, f"takes {modality}"), _paths(group)))
 
 
-_FACTS = {m: attrgetter(m, f"{m}_formats", f"{m}_limit") for m in ("image", "audio", "video")}
+def _not_taken(modality: str, group: list[Way]) -> str:
+    told = next((w.lack[1] for w in group if w.lack is not None and w.lack[0] == modality), "")
+    return told or f"does not take {modality}"
 
 
-def _all_taken(needs: Needs, f: Facts) -> bool:
-    """Whether it is plain at a glance that all media are taken; False = look closer."""
-    media = needs.media
-    for m in media:
-        facts = _FACTS.get(m.modality)
-        if facts is None or m.form == "url" or m.form == "file_id":
-            return False
-        taken, known, most = facts(f)
-        if not taken or (known is not None and m.mime not in known) or (most is not None and len(media) > most):
-            return False
-    return True
+def _no_ways(group: list[Way], c: Candidate, out: list[Lack]) -> None:
+    """One Lack for each sort of reason why media can't get there."""
+    sorts: dict[str, list[Way]] = {}
+    for way in group:
+        if way.lack is not None:
+            sorts.setdefault(way.lack[0], []).append(way)
+    for need, ways in sorts.items():
+        assert ways[0].lack is not None
+        more = f" (and {len(ways) - 1} more)" if len(ways) > 1 else ""
+        out.append(_need(c, need, ways[0].lack[1] + more, _paths(ways)))
 
 
-def _forms(media: list[MediaNeed], c: Candidate, out: list[Lack]) -> None:
-    for form, words in (("url", "a URL"), ("file_id", "a file id")):
-        given = [m for m in media if m.form == form]
-        if given:
-            reason = f"{words} at {_places(given)} is not fetched here yet: send it as base64"
-            out.append(_need(c, form, reason, _paths(given)))
-
-
-def _formats(modality: str, media: list[MediaNeed], c: Candidate, out: list[Lack]) -> None:
-    """A medium without a claimed type passes: what it is, is seen when it is prepared."""
-    known: frozenset[str] | None = getattr(c.facts, f"{modality}_formats", None)
-    if known is None:
-        return
-    wrong: dict[str, list[MediaNeed]] = {}
-    for m in media:
-        if m.mime not in known and m.mime not in _CLAIMS_NOTHING and not _same_format(m.mime, known):
-            wrong.setdefault(m.mime, []).append(m)
-    for mime, given in wrong.items():
-        into = " or ".join(sorted(known)) or "something else"
-        reason = f"{_shown(mime)} at {_places(given)} would have to be converted to {into}, which is not built in yet"
-        out.append(_need(c, f"{modality}_format", reason, _paths(given)))
-
-
-def _amount(modality: str, media: list[MediaNeed], c: Candidate, out: list[Lack]) -> None:
+def _amount(modality: str, group: list[Way], c: Candidate, out: list[Lack]) -> None:
     limit: int | None = getattr(c.facts, f"{modality}_limit", None)
-    if limit is not None and len(media) > limit:
-        reason = f"takes at most {limit} {modality} part(s) in one request, this one has {len(media)}"
+    count = sum(_pieces(w, c) for w in group if w.make != "frames")
+    if limit is not None and count > limit:
+        reason = f"takes at most {limit} {modality} part(s) in one request, this one has {count}"
         hint = c.hints.get(f"{modality}_limit") or c.hints.get(modality, "")
-        out.append(Lack("need", f"{modality}_limit", reason, hint, _paths(media)))
+        out.append(Lack("need", f"{modality}_limit", reason, hint, _paths(group)))
+
+
+def _pieces(way: Way, c: Candidate) -> int:
+    """How many parts a medium is there: a long sound is cut."""
+    clip = budget_of(c.facts.family).clip
+    if way.make != "sound" or not clip or c.facts.splits_sound or way.medium.cut:
+        return 1
+    return max(1, ceil((way.medium.seconds or 0.0) / clip))
 
 
 def weight_only(c: Candidate) -> str:
@@ -179,7 +159,8 @@ def privacy_lacks(needs: Needs, c: Candidate, privacy: Mapping[str, str]) -> lis
         media = [m for m in needs.media if marked in _CARRIES.get(m.modality, (m.modality,))]
         if media:
             what = marked if media[0].modality == marked else f"{media[0].modality}, which may hold {marked},"
-            out.append(Lack("privacy", marked, f"{what} at {_places(media)} {rule}", "", _paths(media)))
+            paths = tuple(m.path for m in media)
+            out.append(Lack("privacy", marked, f"{what} at {_places(media)} {rule}", "", paths))
     return out
 
 
@@ -194,6 +175,7 @@ def context_lack(tokens: int, c: Candidate) -> Lack | None:
 
 _IMAGE = 1200  # 1,120 soft tokens at the largest setting, with its markers
 _CLIP = 800  # 30 s at 25 tokens a second = 750: what one audio clip gives where clips are cut
+_FRAME = 310  # 280 soft tokens and its time
 _FRAMES = 2600  # 32 frames of (70 + 2 + 6) tokens = 2,496: what servers that sample a fixed number of frames give
 
 
@@ -209,10 +191,22 @@ def estimate(needs: Needs) -> tuple[int, int]:
     return needs.text_size // 6, high
 
 
-def likely(needs: Needs) -> int:
-    """About how many tokens the prompt has: what a rule's `context` is compared with. Four bytes a token is usual."""
+def likely(needs: Needs, ways: Sequence[Way] | None = None) -> int:
+    """About how many tokens the prompt has: what a rule's `context` is compared with. Four bytes a token is usual.
+    `ways`: how the media would get to a target, where one is meant."""
     size = (needs.text_size + needs.tools_size) // 4 + 8 * needs.messages
+    if ways:
+        return size + sum(map(_at_target, ways))
     return size + sum(map(_bound, needs.media)) if needs.media else size
+
+
+def _at_target(way: Way) -> int:
+    m = way.medium
+    if way.make == "frames":
+        return way.frames * _FRAME + (_heard(m) if way.track == "clip" else 0)
+    if m.modality == "video" and way.track in ("dropped", "unknown"):
+        return max(0, _bound(m) - _heard(m))
+    return _bound(m)
 
 
 def _bound(m: MediaNeed) -> int:
@@ -220,12 +214,20 @@ def _bound(m: MediaNeed) -> int:
     if m.modality == "image":
         return _IMAGE
     if m.modality == "audio":
-        # 25 tokens a second: 320 bytes a token in plain samples of 8 bits at 8 kHz, 40 in speech coded at 8 kbit/s
-        return max(_CLIP, m.size // (320 if _ALIASES.get(m.mime, m.mime) == "audio/wav" else 40))
+        return _heard(m)
     if m.modality == "video":
         # servers that look at 4 frames a second, 280 tokens each: 28 bytes a token at 250 kbit/s; and its sound track
-        return max(_FRAMES, m.size // 28) + _CLIP
+        seen = m.size // 28 if m.seconds is None or m.cut else int(m.seconds * 4 * 290)
+        return max(_FRAMES, seen) + (_CLIP if m.seconds is None else 0 if m.sound is False else _heard(m))
     return max(_IMAGE, m.size)
+
+
+def _heard(m: MediaNeed) -> int:
+    """25 tokens a second, and what stands around a clip: that is 320 bytes a token in plain samples of 8 bits at 8 kHz,
+    40 in speech coded at 8 kbit/s."""
+    if m.seconds is not None and not m.cut:
+        return max(_CLIP, int(m.seconds * 26) + 16)
+    return max(_CLIP, m.size // (320 if usual(m.mime) == "audio/wav" else 40))
 
 
 def _need(c: Candidate, need: str, reason: str, paths: tuple[str, ...] = ()) -> Lack:
@@ -242,15 +244,8 @@ def _unknown(fact: str, ability: str) -> str:
     return f"it is not known whether it {ability}: state it with `facts: {{{fact}: true}}` at its backend"
 
 
-def _same_format(mime: str, known: frozenset[str]) -> bool:
-    """Whether `mime` is another name of one that is known, or has parameters behind it."""
-    plain = mime.partition(";")[0].strip().lower()
-    plain = _ALIASES.get(plain, plain)
-    return plain in known or any(_ALIASES.get(k, k) == plain for k in known)
-
-
-def _paths(media: Sequence[MediaNeed]) -> tuple[str, ...]:
-    return tuple(m.path for m in media)
+def _paths(ways: Sequence[Way]) -> tuple[str, ...]:
+    return tuple(w.medium.path for w in ways)
 
 
 def _places(media: Sequence[MediaNeed]) -> str:

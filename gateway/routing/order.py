@@ -54,6 +54,7 @@ def order(
     affinity: str = "",
     home: str = "",
     aside: bool = False,
+    losses: Mapping[int, int] | None = None,
 ) -> tuple[list[Candidate], list[Candidate]]:
     """(all of them in the order in which they are tried, those of them that are at their limit).
 
@@ -62,7 +63,9 @@ def order(
     limit, the best to wait for first. Ready ones come before cold ones, in each state the crowded ones last, and for
     text (`text_only`) a fixture, whose words mean nothing, comes after everything, however busy the others are. Where
     to wait: where there is still a place in the queue, then the fewest ahead per slot. `home`: the label of the target
-    that has the conversation in its cache; `aside`: a request that must not take another conversation's place there."""
+    that has the conversation in its cache; `aside`: a request that must not take another conversation's place there.
+    `losses`: what would be lost of the media, or changed, on the way to each, by its `id`: what the rules leave equal
+    goes where the least is."""
     if len(candidates) == 1:
         return list(candidates), (list(candidates) if at_limit(candidates[0]) else [])
     seed = crc32(affinity.encode("utf-8", "surrogatepass")) * _ODD & _MASK
@@ -75,15 +78,16 @@ def order(
         waits = (c.state == "cold", crowded(c))
         wish = _wish_tier(wishes, c) if wishes else 0
         tier = _tier(prefer, c) if prefer else 0
+        loss = losses.get(id(c), 0) if losses else 0
         target = c.target
         away = not home or target.label != home
         work = load + c.others if away else max(0, load + c.others - 1)
         share = work / c.weight if c.weight > 0 else _INFINITE
         tie = away, c.used if aside else 0.0, (seed ^ _hash(target.backend, target.model)) * _ODD & _MASK
         if auto:
-            key: tuple[Any, ...] = (last, waits, not c.local, wish, tier, c.tier, -(f.size or 0.0), share, tie, i)
+            key: tuple[Any, ...] = (last, waits, not c.local, wish, tier, loss, c.tier, -(f.size or 0.0), share, tie, i)
         else:
-            key = (last, waits, wish, tier, share, tie, i)
+            key = (last, waits, wish, tier, loss, share, tie, i)
         if load < c.limit:
             free.append(key)
         else:

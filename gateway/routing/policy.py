@@ -11,6 +11,7 @@ from gateway.canonical.needs import Needs
 from gateway.canonical.requests import Options
 from gateway.errors import GatewayError
 from gateway.routing.candidate import Candidate, Lack, Verdict
+from gateway.routing.conversion import NOTHING, Able, ways_to
 from gateway.routing.fit import context_lack, estimate, lacks, privacy_lacks
 from gateway.routing.order import order
 from gateway.routing.refusal import refuse
@@ -53,10 +54,11 @@ def decide(
     home: str = "",
     aside: bool = False,
     tokens: int | None = None,
+    able: Able = NOTHING,
 ) -> Decision:
     """`candidates`: every target of the public name `model`; `auto`: they are of different models. `now` in seconds of
     the monotonic clock. `affinity`, `home`, `aside`: see `order`. `tokens`: the prompt's length where a server counted
-    it; else it is estimated."""
+    it; else it is estimated. `able`: what the gateway can do to media."""
     options = needs.options
     matched = matching(policy.rules, needs, model, dialect, options, candidates) if policy.rules else []
     base = matched
@@ -69,7 +71,8 @@ def decide(
     verdicts: list[Verdict] = []
     pool: list[Verdict] = []
     for c in candidates:
-        found = lacks(needs, c)
+        ways = ways_to(needs.media, c.facts, able) if needs.media else []
+        found = lacks(needs, c, ways)
         if not c.local:
             found += privacy_lacks(needs, c, policy.privacy)
             if auto and not policy.auto_hosted:
@@ -79,7 +82,7 @@ def decide(
             found += filter(None, (context_lack(low, c),))
         if demanding:
             found += _rule_lacks(demanding, c)
-        verdict = Verdict(c, found)
+        verdict = Verdict(c, found, ways)
         verdicts.append(verdict)
         if not found:
             pool.append(verdict)
@@ -104,6 +107,7 @@ def decide(
             affinity=affinity,
             home=home,
             aside=aside,
+            losses={id(v.candidate): sum(w.loss for w in v.ways) for v in verdicts} if needs.media else None,
         )
         if busy:
             _say_busy(pool, busy)

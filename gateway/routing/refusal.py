@@ -1,8 +1,8 @@
 """What is said when no target can take a request: one error, in words that a person can act on.
 
 Which one, by the nearest target: it only is not up -> 503; only its context is short -> 400 `context_length_exceeded`;
-only privacy forbids it -> 403; else 400 `no_target_fits` with every need and what each target lacks. Labels only: never
-an address, and nothing that a server said about itself.
+only privacy forbids it -> 403; only the format of a medium -> 415; else 400 `no_target_fits` with every need and what
+each target lacks. Labels only: never an address, and nothing that a server said about itself.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.canonical.needs import Needs
-from gateway.errors import ContextTooLong, GatewayError, NoHealthyBackend, NoTargetFits, PrivacyRail
+from gateway.errors import ContextTooLong, GatewayError, NoHealthyBackend, NoTargetFits, PrivacyRail, UnsupportedMedia
 from gateway.routing.candidate import Lack, Verdict
 
 MAX_MESSAGE = 1024
@@ -46,6 +46,10 @@ def refuse(verdicts: list[Verdict], needs: Needs, model: str) -> GatewayError:
             f"only hosted targets of {name} could take this request, and the operator's privacy setting keeps it home."
         )
         return PrivacyRail(_compose(start, kept, ""), param=param, detail=detail)
+    formats = _only_formats(verdicts)
+    if formats:
+        start = f"no target of {name} takes media of this format, and they can't be converted."
+        return UnsupportedMedia(_compose(start, formats, ""), param=_one_path(formats), detail=detail)
     start = f"no target of {name} can take this request, which needs {words(needs)}."
     return NoTargetFits(_compose(start, verdicts, ""), param=_one_path(verdicts), detail=detail)
 
@@ -84,6 +88,24 @@ def _only(verdicts: list[Verdict], *kinds: str) -> list[Verdict]:
         if found.issubset(kinds) and (kinds[0] in found or kinds[0] == "state"):
             out.append(v)
     return out
+
+
+def _only_formats(verdicts: list[Verdict]) -> list[Verdict]:
+    """The targets that take such media and are not excluded by a rule, where it is only the format that keeps the
+    request from all of them; else none."""
+    out = []
+    for v in verdicts:
+        needs = {x.need for x in v.lacks if x.kind == "need"}
+        if any(x.kind == "rule" for x in v.lacks) or not needs.isdisjoint(_MODALITIES):
+            continue
+        if not needs or not needs <= _FORMATS or any(x.kind not in ("need", "state", "busy") for x in v.lacks):
+            return []
+        out.append(v)
+    return out
+
+
+_MODALITIES = frozenset({"image", "audio", "video"})
+_FORMATS = frozenset({"image_format", "audio_format", "video_format"})
 
 
 def _one_path(verdicts: list[Verdict]) -> str | None:

@@ -67,6 +67,7 @@ class Limits(Section):
     messages: Count = 4096
     parts: Count = 256
     images: Count = 32
+    image: Size = 20 * MIB
     audio: Size = 25 * MIB
     video: Size = 48 * MIB
     tools: Count = 128

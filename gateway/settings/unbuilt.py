@@ -11,7 +11,7 @@ from gateway.settings.model import (
     Settings,
 )
 
-_LIMITS = ("json_size", "json_depth", "audio", "video", "connections", "event", "answer", "error_body")
+_LIMITS = ("json_size", "json_depth", "connections", "event", "answer", "error_body")
 
 
 class NotBuilt(Exception):

@@ -123,7 +123,7 @@ def test_long_media_are_not_joined(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("part", [Image, Audio, Video])
 def test_remote_media_are_not_passed_on(kind: str, part: type) -> None:
-    with pytest.raises(PartRefused, match="remote media is not fetched yet") as caught:
+    with pytest.raises(PartRefused, match="is elsewhere, and was not fetched") as caught:
         built(kind, Chat("m", [Message("user", [part(Media(url="https://x.org/y"), path="messages[0].content[0]")])]))
     assert caught.value.param == "messages[0].content[0]"
 

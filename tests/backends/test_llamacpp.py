@@ -174,7 +174,7 @@ def test_what_goes_with_what() -> None:
 
 def test_webp_and_flac_are_not_taken() -> None:
     for part in (Image(Media("image/webp", base64="AAAA")), Audio(Media("audio/flac", base64="AAAA"))):
-        with pytest.raises(PartRefused, match="not converted yet"):
+        with pytest.raises(PartRefused, match="was not converted"):
             body(chat(messages=[Message("user", [part])]))
 
 

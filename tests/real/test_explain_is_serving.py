@@ -151,7 +151,7 @@ TABLE: dict[str, tuple[Any, Sequence[str | None]]] = {
     "two choices": (chat("pair", n=2), EITHER),
     "three choices": (chat("all", n=3), NOBODY),
     "too long for one": (chat("half", BETWEEN), NOBODY),
-    "too long for one of two": (chat("all", [text(BETWEEN), image()]), ["eyes/fixture-eyes"]),
+    "perhaps too long for one of two": (chat("all", [text(BETWEEN), image()]), SEE),  # nobody counts media
     "too long for all": (chat("all", "hello " * 5000), NOBODY),
     "too long for all by count": (chat("pair", "a b " * 2500), NOBODY),
     "unknown model": (chat("nobody"), NOBODY),

@@ -15,8 +15,8 @@ from .fleet import asks, medium, target
 
 HINT = {"hints": {"image": "--mmproj", "audio_limit": "--limit"}}
 OGG = (
-    "audio/ogg at messages[0].content[1] would have to be converted to audio/mpeg or audio/wav, "
-    "which is not built in yet"
+    "audio/ogg at messages[0].content[1] would have to be converted to WAV, "
+    "for which the extra `media` is not installed: pip install 'gemma-gateway[media]'"
 )
 
 
@@ -122,7 +122,7 @@ def test_formats_known_under_an_alias() -> None:
 def test_urls_are_refused_with_their_place() -> None:
     needs = asks(medium("image", form="url", at=3), medium("image", form="url", at=4))
     (lack,) = lacks(needs, target("a", image=True))
-    assert lack.reason == "a URL at messages[0].content[3] (and 1 more) is not fetched here yet: send it as base64"
+    assert lack.reason == "a URL at messages[0].content[3] is not fetched here: send it as base64 (and 1 more)"
     assert lack.paths == ("messages[0].content[3]", "messages[0].content[4]")
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.canonical.needs import Needs
 from gateway.canonical.requests import Options
-from gateway.errors import ContextTooLong, GatewayError, NoHealthyBackend, NoTargetFits, PrivacyRail
+from gateway.errors import ContextTooLong, GatewayError, NoHealthyBackend, NoTargetFits, PrivacyRail, UnsupportedMedia
 from gateway.routing.candidate import Candidate
 from gateway.routing.policy import Policy, decide, refusal
 
@@ -51,8 +51,8 @@ HEAR = asks(medium("audio", at=1))
         (asks(medium("image"), medium("image", at=1)), [target("a", image=False)], NoTargetFits, None),
         (
             asks(medium("image"), medium("audio", "audio/ogg", at=1)),
-            [target("a", image=True, audio=True, audio_formats=frozenset({"audio/wav"}))],
-            NoTargetFits,
+            [target("a", image=True, audio=True, audio_formats=frozenset({"audio/wav"})), target("b", audio=False)],
+            UnsupportedMedia,
             "messages[0].content[1]",
         ),
         (asks(medium("image"), tools=True), [target("a", tools=False, image=True), target("b")], NoTargetFits, None),

@@ -15,8 +15,6 @@ from tests.settings.test_examples import CONFIG, ENV
     [
         ("limits: {json_size: 1MiB}", "limits.json_size"),
         ("limits: {json_depth: 63}", "limits.json_depth"),
-        ("limits: {audio: 1MiB}", "limits.audio"),
-        ("limits: {video: 1MiB}", "limits.video"),
         ("limits: {connections: 1}", "limits.connections"),
         ("limits: {event: 2MiB}", "limits.event"),
         ("limits: {event: 1MiB, answer: 10}", "limits.answer"),
@@ -36,10 +34,10 @@ def test_every_key_that_would_have_no_effect_is_named(text: str, name: str) -> N
 
 def test_all_are_named_at_once(tmp_path: Path) -> None:
     (tmp_path / "keys.yaml").write_text("keys: []\n")
-    text = "auth: {keys_file: keys.yaml}\nlimits: {audio: 1MiB, connections: 1}\nrepair: off\n"
+    text = "auth: {keys_file: keys.yaml}\nlimits: {event: 2MiB, connections: 1}\nrepair: off\n"
     with pytest.raises(NotBuilt) as caught:
         refuse_unbuilt(parse(text, {}, base=tmp_path))
-    assert caught.value.names == ["auth.keys_file", "limits.audio", "limits.connections"]
+    assert caught.value.names == ["auth.keys_file", "limits.connections", "limits.event"]
 
 
 @pytest.mark.parametrize(

@@ -7,30 +7,32 @@ from dataclasses import replace
 from gateway.canonical.content import MODALITY, Media, MediaPart
 from gateway.canonical.facts import Facts
 from gateway.canonical.media.headers import header_of
-from gateway.canonical.media.kinds import SAME, usual
+from gateway.canonical.media.kinds import usual
 from gateway.errors import PartRefused
 
 
 def fit_media(part: MediaPart, facts: Facts) -> Media:
     """The medium as this server takes it, untouched where it is right already. Raises PartRefused with the part's path
-    for everything that would have to be fetched or converted first."""
+    for everything that should have been fetched or converted before."""
     media = part.media
     modality = MODALITY[type(part)]
     if getattr(facts, modality) is False:
         raise PartRefused(f"this server takes no {modality}", param=part.path)
     if media.url is not None:
-        raise PartRefused("remote media is not fetched yet; send it as base64", param=part.path)
+        if facts.own_uris is not None and media.url.lower().startswith(tuple(facts.own_uris)):
+            return media
+        raise PartRefused("this medium is elsewhere, and was not fetched: send it as base64", param=part.path)
     if media.file_id is not None:
         raise PartRefused("no server here keeps files; send the medium as base64", param=part.path)
-    if media.clip is not None and (media.clip.start is not None or media.clip.end is not None):
-        raise PartRefused(f"cutting a piece out of {_an(modality)} is not done yet; send the piece", param=part.path)
+    if media.clip is not None and (media.clip.start is not None or media.clip.end is not None) and not facts.cuts:
+        raise PartRefused(f"this server can't cut a piece out of {_an(modality)}: send the piece", param=part.path)
     mime = _mime(media, modality)
     if not mime and modality != "document":
         raise PartRefused(f"what kind of {modality} this is can't be told; name its media type", param=part.path)
     formats: frozenset[str] | None = getattr(facts, f"{modality}_formats", None)
-    if formats is not None and mime not in formats:
-        takes = ", ".join(sorted({SAME.get(f, f) for f in formats}))
-        raise PartRefused(f"{mime} is not converted yet; this server takes {takes}", param=part.path)
+    if formats is not None and mime not in formats and not any(usual(f) == usual(mime) for f in formats):
+        takes = ", ".join(sorted({usual(f) for f in formats}))
+        raise PartRefused(f"{mime} was not converted; this server takes {takes}", param=part.path)
     return media if mime == media.mime else replace(media, mime=mime)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64decode
 from binascii import Error
 from bisect import bisect_right
+from hashlib import blake2b
 from itertools import accumulate
 
 from gateway.canonical.content import Media, Segments
@@ -58,3 +59,17 @@ class Octets:
             out.append(text.chunks[i][max(0, first - at) : last - at])
             i += 1
         return b"".join(out)
+
+
+_PIECE = 16 * 1024
+
+
+def fingerprint(media: Media) -> bytes:
+    """Tells media apart by their size, beginning, middle and end, at the same small cost for any size: for finding the
+    server that saw the same one, not for telling whether they are equal."""
+    digest = blake2b(digest_size=16)
+    octets = Octets(media)
+    digest.update(f"{octets.size} {media.url or ''} {media.file_id or ''}".encode("utf-8", "surrogatepass"))
+    for at in (0, octets.size // 2, octets.size - _PIECE):
+        digest.update(octets.read(max(0, at), _PIECE))
+    return digest.digest()

@@ -42,19 +42,19 @@ def test_the_type_is_what_the_bytes_show() -> None:
 
 
 REFUSED = [
-    (Image(Media(url="https://x/y.png")), ANY, "remote media is not fetched yet; send it as base64"),
-    (Video(Media(url="http://127.0.0.1/y")), VLLM, "not fetched"),
+    (Image(Media(url="https://x/y.png")), ANY, "is elsewhere, and was not fetched: send it as base64"),
+    (Video(Media(url="http://127.0.0.1/y")), VLLM, "was not fetched"),
     (Image(Media(file_id="f1")), ANY, "keeps files"),
     (Image(Media("image/png", base64=PNG)), Facts(image=False), "takes no image"),
     (Document(Media("application/pdf", base64="AAAA")), VLLM, "takes no document"),
-    (Image(Media("image/webp", base64="AAAA")), LLAMA, "image/webp is not converted yet"),
-    (Image(Media("image/png", base64=WEBP)), LLAMA, "image/webp is not converted yet"),
+    (Image(Media("image/webp", base64="AAAA")), LLAMA, "image/webp was not converted"),
+    (Image(Media("image/png", base64=WEBP)), LLAMA, "image/webp was not converted"),
     (Audio(Media("audio/ogg", base64=b64(b"OggS"))), LLAMA, "this server takes audio/mpeg, audio/wav"),
     (Audio(Media("audio/flac", base64=b64(b"fLaC"))), LLAMA, "audio/flac"),
     (Video(Media("video/jpeg", base64="/9j/4AAQ,/9j/4AAQ")), LLAMA, "video/jpeg"),
     (Image(Media("", base64="AAAA")), ANY, "can't be told"),
     (Audio(Media("application/json", base64="AAAA")), ANY, "can't be told"),
-    (Video(Media("video/mp4", base64=MP4, clip=Clip(start=1.0))), VLLM, "cutting a piece"),
+    (Video(Media("video/mp4", base64=MP4, clip=Clip(start=1.0))), VLLM, "cut a piece out"),
 ]
 
 
