@@ -30,11 +30,16 @@ from tests.made import needs_ffmpeg
 pytest.importorskip("av", reason="the extra `media` is not installed")
 
 SETTINGS = Settings()
-KINDS = {
-    name: layer(("probed", Facts(**{m: getattr(load(name).assumed, m) is not False for m in ("image", "audio", "video")},
-                                 family="gemma4")), ("assumed", load(name).assumed))
-    for name in ("vllm", "llamacpp", "ollama", "mlx_vlm", "keras")
-}  # fmt: skip
+
+
+def _seen(kind: str) -> Facts:
+    """A Gemma 4 that takes all that its kind of server can take."""
+    assumed = load(kind).assumed
+    takes = {m: getattr(assumed, m) is not False for m in ("image", "audio", "video")}
+    return layer(("probed", Facts(**takes, family="gemma4")), ("assumed", assumed))
+
+
+KINDS = {name: _seen(name) for name in ("vllm", "llamacpp", "ollama", "mlx_vlm", "keras")}
 DEAF = Facts(image=True, image_formats=frozenset({"image/png", "image/jpeg"}), family="gemma4")
 
 
