@@ -55,6 +55,7 @@ def order(
     home: str = "",
     aside: bool = False,
     losses: Mapping[int, int] | None = None,
+    tokens: int = 0,
 ) -> tuple[list[Candidate], list[Candidate]]:
     """(all of them in the order in which they are tried, those of them that are at their limit).
 
@@ -65,7 +66,7 @@ def order(
     to wait: where there is still a place in the queue, then the fewest ahead per slot. `home`: the label of the target
     that has the conversation in its cache; `aside`: a request that must not take another conversation's place there.
     `losses`: what would be lost of the media, or changed, on the way to each, by its `id`: what the rules leave equal
-    goes where the least is."""
+    goes where the least is. `tokens`: about how long the prompt is: where it probably has no room comes last."""
     if len(candidates) == 1:
         return list(candidates), (list(candidates) if at_limit(candidates[0]) else [])
     seed = crc32(affinity.encode("utf-8", "surrogatepass")) * _ODD & _MASK
@@ -75,7 +76,8 @@ def order(
         f = c.facts
         load = c.in_flight + c.queued
         last = text_only and f.fixture is True
-        waits = (c.state == "cold", crowded(c))
+        tight = f.context is not None and tokens > f.context
+        waits = (tight, c.state == "cold", crowded(c))
         wish = _wish_tier(wishes, c) if wishes else 0
         tier = _tier(prefer, c) if prefer else 0
         loss = losses.get(id(c), 0) if losses else 0

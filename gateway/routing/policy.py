@@ -12,7 +12,7 @@ from gateway.canonical.requests import Options
 from gateway.errors import GatewayError
 from gateway.routing.candidate import Candidate, Lack, Verdict
 from gateway.routing.conversion import NOTHING, Able, ways_to
-from gateway.routing.fit import context_lack, estimate, lacks, privacy_lacks
+from gateway.routing.fit import context_lack, estimate, lacks, likely, privacy_lacks
 from gateway.routing.order import order
 from gateway.routing.refusal import refuse
 from gateway.routing.rules import ANYONE, DEFAULT_RULES, SELECTABLE, Rule, Selector, matching, unmet, unmet_wishes
@@ -108,6 +108,7 @@ def decide(
             home=home,
             aside=aside,
             losses={id(v.candidate): sum(w.loss for w in v.ways) for v in verdicts} if needs.media else None,
+            tokens=likely(needs) if tokens is None else tokens,
         )
         if busy:
             _say_busy(pool, busy)

@@ -65,6 +65,15 @@ def test_a_conversation_stays_where_its_prompt_is_in_the_cache() -> None:
     assert ready(*fleet[:2], home=fleet[2].target.label), "a home that is gone"
 
 
+def test_where_a_prompt_probably_has_no_room_comes_last() -> None:
+    small, large, unknown = target("small", context=400), target("large", context=4000), target("unknown", in_flight=1)
+    for i in range(20):
+        assert ready(small, large, unknown, affinity=str(i), tokens=1500) == ["large", "unknown", "small"]
+    assert ready(small, large, tokens=1500, home=small.target.label) == ["large", "small"]
+    assert ready(small, large, tokens=400, home=small.target.label) == ["small", "large"]
+    assert ready(small, target("large", context=4000, state="cold"), tokens=1500) == ["large", "small"]
+
+
 def test_what_is_asked_aside_goes_where_a_conversation_is_longest_ago() -> None:
     fleet = [target("a", used=30.0), target("b", used=10.0), target("c", used=20.0)]
     for i in range(20):
