@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import yaml
 
-from tests.contract.cases import CASES, Case, Got, Json, read
+from tests.contract.cases import CASES, Case, Got, Json, converted, read
 from tests.contract.stage import KnownBy, Stage, prompt
 from tests.faults import rawclient
 from tests.faults.rawclient import RawClient
@@ -103,7 +103,7 @@ async def _cell(gateway: Running, stage: Stage, case: Case, streamed: bool, tag:
             await _overflowed_there(gateway, stage, case, body, streamed, tag)
     except (AssertionError, KeyError, ValueError, TypeError, IndexError) as e:
         return Cell("failed", f"{'streamed' if streamed else 'whole'}: {type(e).__name__}: {e}"[:1500])
-    native = not case.feature or case.feature in stage.traits.native
+    native = (not case.feature or case.feature in stage.traits.native) and not converted(got)
     return Cell("pass" if native else "emulated", "", stage.known_by(case.name))
 
 

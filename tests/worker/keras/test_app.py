@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 
 from gateway.backends import Reply, load, run_probe
+from gateway.demo.media import wav
 from gateway.worker.keras import app as app_module
 from gateway.worker.keras.app import About, App
 from gateway.worker.keras.engine import Engine
@@ -22,7 +23,7 @@ from tests.faults.running import running
 from tests.worker.keras.fake import Fake
 
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
-SOUND = {"type": "input_audio", "input_audio": {"data": base64.b64encode(b"x").decode(), "format": "wav"}}
+SOUND = {"type": "input_audio", "input_audio": {"data": base64.b64encode(wav(0.1)).decode(), "format": "wav"}}
 TOOLS = [{"type": "function", "function": {"name": n}} for n in ("get_f", "get_g")]
 CHAT, COUNT = "/v1/chat/completions", "/v1/chat/completions/input_tokens"
 Serve = Callable[..., Awaitable[str]]
