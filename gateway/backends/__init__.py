@@ -122,6 +122,8 @@ class Backend(Protocol):
     """Requests in flight at once where neither probe nor operator says."""
     names_itself: bool
     """The `model` of an answer tells what the server serves, whatever it was asked for."""
+    parts_tenants: bool
+    """It keeps the cached prompts of several tenants apart where it is told whose a request is."""
     loose_arguments: bool
     """It gives numbers and truth values among a call's arguments as texts."""
     reads_thoughts: bool

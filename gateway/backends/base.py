@@ -66,6 +66,8 @@ class OpenAIWire:
     """It ends an answer at the request's `stop` texts. Where not, it does not get them and the decoder ends it."""
     reads_thoughts: ClassVar[bool] = False
     """It tells its model's thoughts from the answer, also where the prompt ended inside of one."""
+    parts_tenants: ClassVar[bool] = False
+    """It keeps the cached prompts of several tenants apart where it is told whose a request is."""
     loose_arguments: ClassVar[bool] = False
     """Its parser returns numbers and truth values of Gemma 4's calls as texts (vllm-project/vllm#47906)."""
     health: ClassVar[str] = "/health"

@@ -104,6 +104,7 @@ class Backend:
     slots: ClassVar[int] = 16
     names_itself: ClassVar[bool] = False
     loose_arguments: ClassVar[bool] = False
+    parts_tenants = False
     reads_thoughts: ClassVar[bool] = True
     default_url: ClassVar[str] = "https://generativelanguage.googleapis.com"
     assumed: ClassVar[Facts] = Facts(

@@ -77,6 +77,7 @@ class Backend(OpenAIWire):
     kind = "vllm"
     reads_thoughts = True
     loose_arguments = True
+    parts_tenants = True
     names_itself = True
     tier = 0
     slots = 64

@@ -132,7 +132,9 @@ class Router:
         out to have too little room, its kind can't take this very request, or would take it but not as it must be."""
         d = route.by_candidate[id(candidate)]
         assert d.server.backend is not None
-        asked, request = request, of_tenant(self.asked(route, request, d), route.tenant)
+        asked, request = request, self.asked(route, request, d)
+        if d.server.backend.parts_tenants:
+            request = of_tenant(request, route.tenant)
         if isinstance(request, Chat) and candidate.facts.json_schema == "verified":
             request = instructed(request)
         request, lowered = within(request, route.needs, candidate.facts)

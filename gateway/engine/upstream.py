@@ -25,8 +25,8 @@ KEEP = 3.0
 """Seconds that an idle connection is kept: model servers behind uvicorn drop theirs after 5."""
 
 _ALWAYS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": f"gateway/{__version__}"}
-_JSON = {"Content-Type": "application/json"}
-_JSON_LINE = b"Content-Type: application/json\r\n"
+_JSON = {"content-type": "application/json"}
+_JSON_LINE = b"content-type: application/json\r\n"
 _SAFE = "%/:?#[]@!$&'()*+,;=-._~"
 
 Origin = tuple[str, int, bool]

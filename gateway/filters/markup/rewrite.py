@@ -43,6 +43,7 @@ class MarkupFilter:
         self._hot_choice = self._hot_part = self._hot_out = -1
         self._hot_mixed = self._hot_line = False
         self._passed = ""
+        self._plain = False  # text of the part at hand goes on as it is, and not at the beginning of a line
 
     @property
     def repairs(self) -> list[str]:
@@ -50,9 +51,16 @@ class MarkupFilter:
         return list(dict.fromkeys(code for lane in self._lanes.values() for code in lane.repairs))
 
     def feed(self, events: list[Event]) -> list[Event]:
+        if self._plain and len(events) == 1:
+            e = events[0]  # the usual case: one more word of a text
+            if type(e) is PartDelta and e.part == self._hot_part and e.choice == self._hot_choice:
+                text = e.text
+                if text and not ("<" in text or "\n" in text or "`" in text or (self._lead and self._lead in text)):
+                    self._passed = text
+                    return events
         if self._hot is not None and self._hot_out == self._hot_part and not self._hot_mixed:
-            text = self._more(events)
-            if text is not None and self._passes(text):
+            more = self._more(events)
+            if more is not None and self._passes(more):
                 return events
         out: list[Event] = []
         for e in events:
@@ -101,11 +109,16 @@ class MarkupFilter:
             if not hot.line(self._passed, text):
                 return False
             self._hot_line = hot.at_line
+            self._note_plain()
         return True
+
+    def _note_plain(self) -> None:
+        self._plain = not (self._hot_line or self._hot_mixed) and self._hot_out == self._hot_part >= 0
 
     def _cool(self) -> None:
         """The slow way: the reader hears what passed it by."""
         hot, self._hot = self._hot, None
+        self._plain = False
         if hot is not None:
             self._hot_choice = self._hot_part = -1
             if self._passed:
@@ -119,8 +132,10 @@ class MarkupFilter:
             if self._hot is not None:
                 self._hot_choice, self._hot_part, self._hot_out = e.choice, e.part, lane.open
                 self._hot_mixed, self._hot_line = lane.mixed(e.part), lane.at_line
+                self._note_plain()
             else:
                 self._hot_part = -1
+                self._plain = False
         elif isinstance(e, PartStart | PartEnd | ChoiceEnd):
             self._cool()
             lane = self._lane(e.choice)
