@@ -73,7 +73,7 @@ async def gateway_for(upstreams: Upstreams) -> AsyncIterator[GatewayFor]:
             await gateway.check()
 
 
-# ---- test processes side by side (`make test`) -----------------------------------------------------------------------
+# ---- two test processes side by side (`make test`) -------------------------------------------------------------------
 
 
 def pytest_configure(config: pytest.Config) -> None:
