@@ -13,7 +13,7 @@ demo: ## the gateway on 127.0.0.1:4000 with real llama.cpp servers (PORT=4001 fo
 
 test: ## the test suite, partly on real servers (ARGS="-k text -x" and the like)
 	$(SETUP) dev
-	@PYTHONDONTWRITEBYTECODE= $(PYTHON) -m pytest -rs -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(PYTHON) -m pytest -rs -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-sdks: ## the official SDKs (openai, google-genai, anthropic, ...) against real servers, in an environment of their own
 	@sh scripts/clients sdks

@@ -73,7 +73,7 @@ async def gateway_for(upstreams: Upstreams) -> AsyncIterator[GatewayFor]:
             await gateway.check()
 
 
-# ---- two test processes side by side (`make test`) -------------------------------------------------------------------
+# ---- test processes side by side (`make test`) -----------------------------------------------------------------------
 
 
 def pytest_configure(config: pytest.Config) -> None:

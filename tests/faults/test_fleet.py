@@ -166,7 +166,7 @@ async def test_U38_U39_a_server_that_was_killed_is_used_again_when_it_is_back(
     before = time.monotonic()
     got = await gateway.chat()
     assert (got.status, got.error["code"]) == (503, "no_healthy_backend")  # U46
-    assert time.monotonic() - before < 0.3
+    assert time.monotonic() - before < 1.0
     await wire.start()
     start = time.monotonic()
     while (await gateway.chat()).status != 200:
@@ -230,4 +230,4 @@ async def test_a_healthy_neighbour_does_not_notice(upstreams: Upstreams, gateway
         for _ in range(5):
             start = time.monotonic()
             assert (await gateway.post(CHAT, ask(model="other"))).status == 200
-            assert time.monotonic() - start < 0.5
+            assert time.monotonic() - start < 2.0

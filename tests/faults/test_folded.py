@@ -14,7 +14,7 @@ from tests.conftest import GatewayFor, Upstreams
 from tests.faults import answers
 from tests.faults.batch import Outcome, Row, played
 from tests.faults.rawclient import Response
-from tests.faults.running import ask, config
+from tests.faults.running import FAST, ask, config
 from tests.faults.steps import Events, Finish, Hang, Head, Json, Repeat, Reset, Sleep, Step
 from tests.faults.table import AFTER_CONTENT, Cut, Turns
 from tests.faults.test_cut import WHOLE, begun
@@ -175,7 +175,7 @@ def reading(*done: int, every: float) -> list[Step]:
 async def test_a_long_prompt_is_no_silence(upstreams: Upstreams, gateway_for: GatewayFor):
     [wire] = await upstreams()
     wire.answer(Head(), *reading(*range(100, 900, 100), every=0.2), Events([*answers.chunks()[1:], None]), Finish())
-    gateway = await gateway_for(config(wire))
+    gateway = await gateway_for(config(wire, timeouts=FAST))
     start = time.monotonic()
     is_whole(await gateway.chat())
     assert time.monotonic() - start > 1.5, "longer than the first-byte limit"
@@ -184,7 +184,7 @@ async def test_a_long_prompt_is_no_silence(upstreams: Upstreams, gateway_for: Ga
 async def test_no_progress_is_silence(upstreams: Upstreams, gateway_for: GatewayFor):
     [wire] = await upstreams()
     wire.answer(Head(), Repeat(reading(100, every=0.1)))
-    gateway = await gateway_for(config(wire))
+    gateway = await gateway_for(config(wire, timeouts=FAST))
     got = await gateway.chat()
     assert (got.status, got.error["param"]) == (504, "first_byte")
 
@@ -196,7 +196,7 @@ async def test_the_next_target_reads_the_prompt_from_its_beginning(upstreams: Up
     turns = Turns([[Head(), *reading(100, 700, every=0.1), Reset()], [Head(), *good]])
     for wire in wires:
         wire.answer(turns)
-    gateway = await gateway_for(config(*wires))
+    gateway = await gateway_for(config(*wires, timeouts=FAST))
     is_whole(await gateway.chat())
 
 
@@ -204,7 +204,7 @@ async def test_a_long_answer_is_waited_for_as_long_as_it_moves(upstreams: Upstre
     [wire] = await upstreams()
     words = [step for text in answers.TEXTS for step in (Events([text]), Sleep(0.35))]
     wire.answer(Head(), *words, Events([answers.chunk({}, finish="stop"), None]), Finish())
-    gateway = await gateway_for(config(wire))
+    gateway = await gateway_for(config(wire, timeouts=FAST))
     start = time.monotonic()
     is_whole(await gateway.chat())
     assert time.monotonic() - start > 1.6, "twice the limits for the first byte and between two"

@@ -24,7 +24,7 @@ async def test_C12_a_declared_length_that_is_too_large_is_refused_unread(upstrea
             request_bytes("POST", CHAT, {"Content-Type": "application/json", "Content-Length": "100000000"})
         )
         got = await client.read()
-        assert time.monotonic() - start < 0.5
+        assert time.monotonic() - start < 2.0
         gateway.answers.append(got)
         assert (got.status, got.error["code"]) == (413, "request_too_large")
         assert got.header("connection") == "close"

@@ -67,7 +67,7 @@ async def test_a_full_queue_turns_away_at_once(stream, upstreams: Upstreams, gat
         done, _ = await asyncio.wait(waiting, timeout=0.1)
     start = time.monotonic()
     late = await gateway.chat("late", stream=stream)
-    assert time.monotonic() - start < 0.5
+    assert time.monotonic() - start < 2.0
     assert (late.status, late.error["code"]) == (503, "server_is_overloaded")
     assert float(late.header("retry-after") or 0) >= 1
     gate.set()

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import GatewayFor, Upstreams
 from tests.faults import answers
-from tests.faults.running import CANARY, PUBLIC, Running, config
+from tests.faults.running import CANARY, FAST, PUBLIC, Running, config
 from tests.faults.steps import Events, Head, Json, Step
 from tests.faults.table import AFTER_CONTENT, BEFORE_CONTENT, Cut, Fault
 
@@ -40,7 +40,7 @@ SAMPLE = ["U3 silence", "U6 500", "U9 503 with Retry-After", "U13 401", "U14 con
 async def test_errors_are_of_the_right_class(fault: Fault, stream: bool, upstreams: Upstreams, gateway_for: GatewayFor):
     [wire] = await upstreams()
     wire.answer(*(fault.stream if stream else fault.whole) or [])
-    gateway = await gateway_for(config(wire))
+    gateway = await gateway_for(config(wire, timeouts=FAST if fault.status == 504 else None))
     gateway.sent += 1
     async with client_of(gateway) as sdk:
         with pytest.raises(RAISES[fault.status]) as raised:
@@ -56,7 +56,7 @@ async def test_errors_are_of_the_right_class(fault: Fault, stream: bool, upstrea
 async def test_a_cut_stream_raises_after_what_was_said(cut: Cut, upstreams: Upstreams, gateway_for: GatewayFor):
     [wire] = await upstreams()
     wire.answer(Head(cut.framing), Events([*answers.chunks(["Hello", " from"], finish=None)]), *cut.steps)
-    gateway = await gateway_for(config(wire))
+    gateway = await gateway_for(config(wire, timeouts=FAST if cut.code == "upstream_timeout" else None))
     gateway.sent += 1
     said = ""
     async with client_of(gateway) as sdk:

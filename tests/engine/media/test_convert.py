@@ -356,7 +356,7 @@ async def test_too_slow_too_much_and_killed(monkeypatch: pytest.MonkeyPatch) -> 
     workers = Workers()
     await sound(workers, demo.wav(0.5))
     os.kill(workers.pids[0], 9)
-    await asyncio.sleep(0.05)
+    await asyncio.wait_for(next(iter(workers._all)).process.wait(), 10)
     assert len(await sound(workers, demo.wav(0.5))) == 1
     await workers.close()
     assert workers.pids == []
