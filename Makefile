@@ -2,7 +2,7 @@
 PYTHON = .venv/bin/python
 SETUP = @sh scripts/setup
 
-.PHONY: help demo test test-sdks test-keras test-mlx check format bench lock clean
+.PHONY: help demo test test-sdks test-agents test-keras test-mlx check format bench lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
@@ -19,6 +19,11 @@ test-sdks: ## the official SDKs (openai, google-genai, anthropic, ...) against r
 	@sh scripts/clients sdks
 	@.cache/sdks/bin/python -m pytest -rs -W ignore tests/sdks $(ARGS)
 	@PYTHONPATH=.cache/genai .cache/sdks/bin/python -m pytest -rs -W ignore tests/sdks/test_google_genai.py $(ARGS) || [ $$? = 5 ] # 5: ARGS chose none of these
+
+test-agents: ## coding agents from npm do a task through the gateway (1.7 GB, no network but loopback); not part of `make test`
+	$(SETUP) dev
+	@sh scripts/clients agents
+	@GATEWAY_TEST_AGENTS=1 sh scripts/loopback $(PYTHON) -m pytest -rs -W ignore tests/agents $(ARGS)
 
 test-keras: ## the keras worker on a real keras-hub, in an environment of its own (1.2 GB); not part of `make test`
 	@sh scripts/keras
