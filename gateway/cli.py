@@ -37,6 +37,10 @@ def run(argv: Sequence[str]) -> int:
         return demo(args[1:])
     if args[:1] == ["worker"]:
         return _worker(args[1:])
+    if args[:1] == ["connect"]:
+        from gateway.connect.command import main as connect
+
+        return connect(args[1:])
     parsed = _parser().parse_args(args)
     try:
         code: int = parsed.run(parsed)
@@ -111,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true", help="as JSON")
     doctor.set_defaults(run=_doctor)
 
+    sub.add_parser("connect", help="what a client needs to use a gateway (see gateway connect --help)")
     sub.add_parser("demo", help="an embedded fleet of real llama.cpp servers (see gateway demo --help)")
     sub.add_parser("worker", help="one model server in the foreground (see gateway worker --help)")
     return p

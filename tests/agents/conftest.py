@@ -90,7 +90,19 @@ class Bench:
             raise AssertionError(f"{argv[0]} was not ready after {PATIENCE} s:\n{said[-4000:]}") from None
         finally:
             _end(process)
+            _end_daemons(self.home)
         return subprocess.CompletedProcess(argv, process.returncode, said)
+
+
+def _end_daemons(home: Path) -> None:
+    """What an agent left running in a session of its own: processes whose home is this test's folder."""
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            mine = f"HOME={home}".encode() in environ.read_bytes().split(b"\0")
+            if mine:
+                os.kill(int(environ.parent.name), signal.SIGKILL)
+        except OSError:
+            continue  # it ended meanwhile, or is somebody else's
 
 
 def _end(process: subprocess.Popen[str]) -> None:
