@@ -2,7 +2,7 @@
 PYTHON = .venv/bin/python
 SETUP = @sh scripts/setup
 
-.PHONY: help demo test test-sdks test-agents test-keras test-mlx check format bench lock clean
+.PHONY: help demo test laws test-sdks test-agents test-keras test-mlx check format bench lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
@@ -14,6 +14,10 @@ demo: ## the gateway on 127.0.0.1:4000 with real llama.cpp servers (PORT=4001 fo
 test: ## the test suite, partly on real servers (ARGS="-k text -x" and the like)
 	$(SETUP) dev
 	@PYTHONDONTWRITEBYTECODE= $(PYTHON) -m pytest -rs -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+laws: ## every law a thousand times, with other examples than the last time: minutes to hours (ARGS="tests/routing")
+	$(SETUP) dev
+	@PYTHONDONTWRITEBYTECODE= $(PYTHON) -m pytest -n 3 --hypothesis-profile=long -m hypothesis $(ARGS)
 
 test-sdks: ## the official SDKs (openai, google-genai, anthropic, ...) against real servers, in an environment of their own
 	@sh scripts/clients sdks
