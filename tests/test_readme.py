@@ -94,6 +94,6 @@ def test_what_is_linked_is_there() -> None:
 def test_the_commands_are_targets_and_subcommands() -> None:
     targets = re.findall(r"^(\w+):.*##", Path("Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert set(re.findall(r"\bmake (demo|test|check|bench|lock|format)\b", README)) <= set(targets)
-    cli = Path("gateway/cli.py").read_text(encoding="utf-8")
+    cli = "".join(file.read_text(encoding="utf-8") for file in Path("gateway/cli").glob("*.py"))
     for command in set(re.findall(r"\bgateway (serve|check|demo|explain|init)\b", README)):
         assert f'"{command}"' in cli

@@ -1,0 +1,116 @@
+"""`gateway explain` and `gateway caps`: asked of a running gateway, or of one that is built here from `--config`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from gateway.cli.refused import Refused
+from gateway.settings import load
+
+if TYPE_CHECKING:
+    from gateway.report.asking import Asking
+
+T = TypeVar("T")
+
+DEFAULT_URL = "http://127.0.0.1:4000"
+"""Where a running gateway is looked for."""
+
+
+def add(sub: Any) -> None:
+    p = sub.add_parser("explain", help="where a request would go, and why not elsewhere")
+    p.add_argument("body", help="a chat request of any dialect: a JSON file, or - for standard input")
+    _whom(p)
+    p.set_defaults(run=explain)
+    p = sub.add_parser("caps", help="what each deployment can do, and how that is known")
+    _whom(p)
+    p.add_argument("--deep", action="store_true", help="send pictures, sounds and videos, and see what comes through")
+    p.add_argument("--hosted", action="store_true", help="with --deep: ask hosted servers as well, which costs")
+    p.set_defaults(run=caps)
+
+
+def _whom(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--url", default=None, help=f"a running gateway (default {DEFAULT_URL})")
+    p.add_argument("--config", "-c", type=Path, help="look at this configuration's servers instead")
+    p.add_argument("--key-env", default="GATEWAY_API_KEY", help="the variable that holds the key")
+    p.add_argument("--json", action="store_true", help="as JSON")
+
+
+def explain(args: argparse.Namespace) -> int:
+    try:
+        text = sys.stdin.read() if args.body == "-" else Path(args.body).read_text(encoding="utf-8")
+        body = json.loads(text)
+    except OSError as e:
+        raise Refused(f"can't read {args.body}: {e.strerror}") from None
+    except ValueError as e:
+        raise Refused(f"{args.body} is not JSON: {e}") from None
+    status, out = asyncio.run(_asked(args, lambda asking: asking.post("/v1/route/explain", body)))
+    if status == 0:
+        raise Refused(f"no gateway answers at {args.url or DEFAULT_URL}: {out}", code=1)
+    if args.json:
+        print(json.dumps(out, indent=2))
+    elif status != 200:
+        print(f"{status}: {out.get('error', {}).get('message', out)}")
+    else:
+        print(_told(out))
+    return 0 if status == 200 and out.get("chosen") else 1
+
+
+async def _asked(args: argparse.Namespace, use: Callable[[Asking], Awaitable[T]]) -> T:
+    from gateway.report.asking import built, running
+
+    if args.config is not None:
+        async with built(load(args.config, os.environ)) as (_, asking):
+            return await use(asking)
+    url = (args.url or DEFAULT_URL).rstrip("/")
+    async with running(url, os.environ.get(args.key_env, "")) as asking:
+        return await use(asking)
+
+
+def caps(args: argparse.Namespace) -> int:
+    from gateway.report.asking import NoGateway
+    from gateway.report.caps import rows, table, with_rates
+    from gateway.report.deep import look
+
+    async def use(asking: Asking) -> list[dict[str, Any]]:
+        found = rows(await asking.cards())
+        if args.deep:
+            await look(found, asking.chat, hosted=args.hosted)
+            with_rates(found, rows(await asking.cards()))
+        return found
+
+    try:
+        found = asyncio.run(_asked(args, use))
+    except NoGateway as e:
+        raise Refused(str(e), "`gateway caps -c FILE` looks at a configuration's servers itself", code=1) from None
+    if args.json:
+        print(json.dumps({"deployments": found}, indent=2))
+    else:
+        print(table(found, shutil.get_terminal_size((120, 24)).columns))
+    return 0 if found else 1
+
+
+def _told(out: dict[str, Any]) -> str:
+    lines = [f"model     {out['model']}", f"goes to   {out['chosen'] or 'nowhere'}"]
+    if out["parts"]:
+        lines.append(f"parts     {', '.join(f'{i}={p}' for i, p in enumerate(out['parts']))}")
+    if out["dropped"]:
+        lines.append(f"dropped   {', '.join(out['dropped'])}")
+    if out["rules"]:
+        lines.append(f"rules     {', '.join(out['rules'])}")
+    for c in out["candidates"]:
+        reasons = "; ".join(
+            lack["reason"] + (f" ({lack['hint']})" if lack.get("hint") else "") for lack in c.get("lacks", [])
+        )
+        lines.append(f"  {c['target']:<32} {c['state']:<9} {reasons or 'fits'}")
+    if out.get("error"):
+        error = out["error"].get("error", out["error"])
+        lines.append(f"error     {error.get('code')}: {error.get('message')}")
+    return "\n".join(lines)
