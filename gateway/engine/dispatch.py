@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from gateway.backends import Call
 from gateway.canonical.needs import Needs
-from gateway.canonical.requests import Chat, CountTokens
+from gateway.canonical.requests import Chat, CountTokens, Request
 from gateway.engine.admission import Slot
 from gateway.engine.fleet import MAY_ASK_EVERY, Deployment, Fleet
 from gateway.engine.job import Job
@@ -135,23 +135,25 @@ class Dispatcher:
     async def _in_other_form(self, job: Job, route: Route, d: Deployment, tries: Tries) -> GatewayError | None:
         """The same request at the same server, written as its refusal told."""
         first = tries.last
-        call = await self.router.prepare(route, job.request, d.candidate)
-        slot = await self._wait(job, d, tries) if call is not None else None
-        if call is None or slot is None:
-            assert isinstance(first, NeedsOtherForm)
-            return UpstreamRefused(first.message)
-        return await self._attempt(job, route, d, call, slot)
+        assert isinstance(first, NeedsOtherForm)
+        return await self._again(job, route, d, tries, job.request, UpstreamRefused(first.message))
 
     async def _ask_again(self, job: Job, route: Route, d: Deployment, tries: Tries) -> GatewayError | None:
         """Once more at the same server, with what was wrong in words, after an answer that is not what was demanded."""
         first = tries.last
         assert first is not None and isinstance(job.request, Chat)
-        call = await self.router.prepare(route, nudged(job.request, first), d.candidate)
+        error = await self._again(job, route, d, tries, nudged(job.request, first), first)
+        return first if isinstance(error, BadRequest) else error  # without our words it was no bad request
+
+    async def _again(
+        self, job: Job, route: Route, d: Deployment, tries: Tries, request: Request, otherwise: GatewayError
+    ) -> GatewayError | None:
+        """One more attempt at the same server; `otherwise` where it can't be made."""
+        call = await self.router.prepare(route, request, d.candidate)
         slot = await self._wait(job, d, tries) if call is not None else None
         if call is None or slot is None:
-            return first
-        error = await self._attempt(job, route, d, call, slot)
-        return first if isinstance(error, BadRequest) else error  # without our words it was no bad request
+            return otherwise
+        return await self._attempt(job, route, d, call, slot)
 
     def _may_ask(self, d: Deployment) -> bool:
         """Whether it is its turn; uses the turn up."""

@@ -86,6 +86,12 @@ class Job:
             self.encoder.closing["repaired"] = said
         self.headers.append((b"x-gateway-repaired", said.encode()))
 
+    def name_target(self) -> None:
+        """Content follows. Where a sign of life went out when another target, or none, had the request, the headers
+        that hold now are said behind the stream."""
+        if self.encoder is not None and self.outlet.committed and self.shown != self.headers:
+            self.encoder.closing |= {name.decode()[len("x-gateway-") :]: value.decode() for name, value in self.headers}
+
     def note_signs(self) -> None:
         """For log and metrics, also of an answer that broke off."""
         if self.chain is not EMPTY:

@@ -211,11 +211,10 @@ class Relay:
         assert job.encoder is not None
         job.content = True
         job.quiet()
+        job.name_target()
         job.note_repairs()
         if not job.outlet.committed:
             await job.outlet.begin(job.headers, job.encoder.media_type)
-        elif job.shown != job.headers:
-            job.encoder.closing = {name.decode()[10:]: value.decode() for name, value in job.headers}
         await job.outlet.write(job.encoder.encode(unfold(answer)))
         await job.outlet.end()
 

@@ -193,10 +193,7 @@ class StreamedReply:
         job.content = True
         job.phase = "streaming"
         job.hush()
-        if job.outlet.committed and job.shown != job.headers:
-            # a sign of life went out when another target, or none, had the request
-            assert job.encoder is not None
-            job.encoder.closing |= {name.decode()[10:]: value.decode() for name, value in job.headers}
+        job.name_target()
         await self._write(events)
 
     async def _write(self, events: list[Event]) -> None:
