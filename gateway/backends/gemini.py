@@ -49,6 +49,7 @@ from gateway.canonical.content import (
 from gateway.canonical.custom import FIELD, as_function
 from gateway.canonical.events import Answer
 from gateway.canonical.facts import Facts, Target
+from gateway.canonical.identity import same
 from gateway.canonical.requests import Chat, Completion, CountTokens, Embedding, Request, ThinkingConfig
 from gateway.dialects import Decoder
 from gateway.dialects.gemini import decoder, embeddings, requests
@@ -337,8 +338,7 @@ def _message(message: Message, facts: Facts, receiver: Receiver, dropped: list[s
     if not receiver.thoughts and any(isinstance(p, Thinking) for p in message.parts):
         dropped.append("thinking of earlier turns")
     parts = [_part(p, facts) for p in message.parts]
-    same = all(a is b for a, b in zip(parts, message.parts, strict=True))
-    return message if same else replace(message, parts=parts)
+    return message if same(parts, message.parts) else replace(message, parts=parts)
 
 
 def _part(part: Part, facts: Facts) -> Part:

@@ -16,6 +16,7 @@ import msgspec
 
 from gateway.canonical.content import Message, Part, Thinking, ToolCall
 from gateway.canonical.events import ChoiceEnd, Event, PartDelta, PartStart
+from gateway.canonical.identity import same
 from gateway.canonical.requests import Chat
 from gateway.engine.shelf import Shelf
 
@@ -83,7 +84,7 @@ class Thoughts:
         messages = [
             self._restored(m, key, thoughts=bool(chat.tools) and i >= start) for i, m in enumerate(chat.messages)
         ]
-        if all(a is b for a, b in zip(messages, chat.messages, strict=True)):
+        if same(messages, chat.messages):
             return chat
         return replace(chat, messages=messages)
 
@@ -101,7 +102,7 @@ class Thoughts:
             parts.append(part)
         if thoughts and thought and not any(isinstance(p, Thinking) for p in parts):
             parts.insert(0, Thinking(thought))
-        if len(parts) == len(message.parts) and all(a is b for a, b in zip(parts, message.parts, strict=True)):
+        if same(parts, message.parts):
             return message
         return replace(message, parts=parts)
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.canonical.events import ChoiceEnd, Event, PartDelta, PartEnd, PartStart
+from gateway.canonical.identity import same
 from gateway.filters.json_schema.certain import Way, item, member, types_of, ways_of
 from gateway.filters.json_schema.references import Schema
 from gateway.filters.markup.deltas import is_more
@@ -81,7 +82,7 @@ class TypedArguments:
                 for place in [p for p in self._held if p[0] == e.choice]:
                     out += self._release(place)
             out.append(e)
-        if len(out) == len(events) and all(a is b for a, b in zip(out, events, strict=True)):
+        if same(out, events):
             return events
         return out
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Final, Literal
 
 from gateway.canonical.events import ChoiceEnd, Event, PartDelta, PartEnd, PartStart
+from gateway.canonical.identity import same
 from gateway.filters.markup.deltas import is_more
 from gateway.filters.markup.json_calls import JsonEnd
 
@@ -53,7 +54,7 @@ class JsonOutput:
                 for place in [p for p in self._open if p[0] == e.choice]:
                     out += self._close(place)
             out.append(e)
-        if len(out) == len(events) and all(a is b for a, b in zip(out, events, strict=True)):
+        if same(out, events):
             return events
         return out
 

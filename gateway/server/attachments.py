@@ -21,6 +21,7 @@ from gateway.canonical.content import (
     Video,
 )
 from gateway.canonical.files import File
+from gateway.canonical.identity import same
 from gateway.canonical.requests import Chat, CountTokens, Request
 from gateway.dialects.gemini.files import mime_of_name
 from gateway.engine.files import Files
@@ -82,7 +83,7 @@ async def _fetch(part: MediaPart, name: str, files: Files, key: str, held: Held)
 
 def _message(message: Message, found: dict[str, tuple[File, Segments]]) -> Message:
     parts = _parts(message.parts, found)
-    return message if all(a is b for a, b in zip(parts, message.parts, strict=True)) else replace(message, parts=parts)
+    return message if same(parts, message.parts) else replace(message, parts=parts)
 
 
 def _parts(parts: list[Part], found: dict[str, tuple[File, Segments]]) -> list[Part]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gateway.canonical.content import Message, Part, Text, Thinking, ToolResult
+from gateway.canonical.identity import same
 from gateway.canonical.needs import content_parts
 from gateway.canonical.requests import Chat
 from gateway.families.markers import neutralised
@@ -39,8 +40,7 @@ def _spoken(message: Message, family: str) -> Message:
     if message.role not in ("user", "tool"):
         return message
     parts = [_part(p, family) for p in message.parts]
-    same = all(a is b for a, b in zip(parts, message.parts, strict=True))
-    return message if same else replace(message, parts=parts)
+    return message if same(parts, message.parts) else replace(message, parts=parts)
 
 
 def _part(part: Part, family: str) -> Part:
@@ -52,8 +52,7 @@ def _part(part: Part, family: str) -> Part:
             value = {neutralised(k, family): _value(v, family) for k, v in part.content.items()}
             return part if value == part.content else replace(part, content=value)
         content = [_part(p, family) for p in part.content]
-        same = all(a is b for a, b in zip(content, part.content, strict=True))
-        return part if same else replace(part, content=content)
+        return part if same(content, part.content) else replace(part, content=content)
     return part
 
 

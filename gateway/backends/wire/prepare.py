@@ -25,6 +25,7 @@ from gateway.canonical.content import (
 )
 from gateway.canonical.custom import FIELD, as_function
 from gateway.canonical.facts import Facts
+from gateway.canonical.identity import same
 from gateway.canonical.requests import Chat, Completion, Embedding, ToolChoice
 from gateway.dialects.openai.chat import BINDING_EXTRAS
 from gateway.dialects.openai.parts import DIALECT
@@ -79,7 +80,7 @@ def prepare(chat: Chat, facts: Facts, manner: Manner, dropped: list[str]) -> Cha
     messages = [_message(m, facts, manner, dropped) for m in chat.messages]
     if not manner.result_media and any(m.role == "tool" for m in messages):
         messages = _hoisted(messages)
-    if len(messages) != len(chat.messages) or any(a is not b for a, b in zip(messages, chat.messages, strict=True)):
+    if not same(messages, chat.messages):
         changed["messages"] = messages
     if chat.tools or chat.tool_choice is not None or chat.parallel_tool_calls is not None:
         changed |= _tools(chat, manner, dropped)
@@ -121,7 +122,7 @@ def _hoisted(messages: list[Message]) -> list[Message]:
         out.append(message)
     if media:
         out.append(Message("user", media, path=out[-1].path))
-    return out if len(out) != len(messages) or any(a is not b for a, b in zip(out, messages, strict=True)) else messages
+    return messages if same(out, messages) else out
 
 
 def _without_media(parts: list[Part]) -> tuple[list[Part], list[Part]]:
@@ -204,13 +205,12 @@ def _joined(parts: list[Part]) -> list[Part]:
             out.append(part if content is part.content else replace(part, content=content))
         else:
             out.append(part)
-    same = len(out) == len(parts) and all(a is b for a, b in zip(out, parts, strict=True))
-    return parts if same else out
+    return parts if same(out, parts) else out
 
 
 def _parts(parts: list[Part], facts: Facts, manner: Manner, dropped: list[str]) -> list[Part]:
     new = [_part(p, facts, manner, dropped) for p in parts]
-    return parts if all(a is b for a, b in zip(new, parts, strict=True)) else new
+    return parts if same(new, parts) else new
 
 
 def _part(part: Part, facts: Facts, manner: Manner, dropped: list[str]) -> Part:

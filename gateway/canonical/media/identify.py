@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 
 from gateway.canonical.content import (
@@ -18,6 +17,7 @@ from gateway.canonical.content import (
     ToolResult,
     Video,
 )
+from gateway.canonical.identity import same
 from gateway.canonical.media.headers import header_of
 from gateway.canonical.media.kinds import FRAMES, MAGICAL, contradicts, usual
 from gateway.canonical.requests import Chat, CountTokens, Request
@@ -45,7 +45,7 @@ def identified(request: Request) -> Request:
 
 def identified_chat(chat: Chat) -> Chat:
     messages = [_message(m) for m in chat.messages]
-    return chat if _same(messages, chat.messages) else replace(chat, messages=messages)
+    return chat if same(messages, chat.messages) else replace(chat, messages=messages)
 
 
 def _message(message: Message) -> Message:
@@ -65,7 +65,7 @@ def _parts(parts: list[Part]) -> list[Part]:
             new.append(part if content is part.content else replace(part, content=content))
         else:
             new.append(part)
-    return parts if _same(new, parts) else new
+    return parts if same(new, parts) else new
 
 
 def identified_part(part: MediaPart) -> MediaPart:
@@ -97,7 +97,3 @@ def identified_part(part: MediaPart) -> MediaPart:
 def _word(part: MediaPart, mime: str) -> str:
     kind = mime.partition("/")[0]
     return kind if kind in ("image", "audio", "video") else MODALITY[type(part)]
-
-
-def _same(new: Sequence[object], old: Sequence[object]) -> bool:
-    return len(new) == len(old) and all(a is b for a, b in zip(new, old, strict=True))

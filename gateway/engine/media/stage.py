@@ -27,6 +27,7 @@ from gateway.canonical.content import (
     Video,
 )
 from gateway.canonical.facts import Facts
+from gateway.canonical.identity import same
 from gateway.canonical.media.identify import Wrong, identified_part
 from gateway.canonical.media.kinds import FRAMES, usual
 from gateway.canonical.needs import content_parts, needs_of
@@ -319,8 +320,7 @@ def _swapped(parts: list[Part], instead: dict[int, list[Part]]) -> list[Part]:
             out.append(part if content is part.content else replace(part, content=content))
         else:
             out += instead.get(id(part), [part])
-    same = len(out) == len(parts) and all(a is b for a, b in zip(out, parts, strict=True))
-    return parts if same else out
+    return parts if same(out, parts) else out
 
 
 async def _all(*waiting: Coroutine[Any, Any, T]) -> list[T]:

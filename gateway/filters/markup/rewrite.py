@@ -21,6 +21,7 @@ from gateway.canonical.events import (
     join_logprobs,
     merge_extra,
 )
+from gateway.canonical.identity import same
 from gateway.filters.markup.deltas import fitting, is_more, moved
 from gateway.filters.markup.pieces import Call, Kind, Piece, Reader, Said
 
@@ -75,7 +76,7 @@ class MarkupFilter:
             else:
                 self._cool()
                 self._one(e, out)
-        if len(out) == len(events) and all(a is b for a, b in zip(out, events, strict=True)):
+        if same(out, events):
             return events
         return out
 
