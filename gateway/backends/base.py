@@ -98,7 +98,7 @@ class OpenAIWire:
     def _build_chat(self, request: Chat, target: Target, facts: Facts) -> Call:
         dropped = list(request.dropped)
         request, broken = without_markers(request, facts.family)
-        body = self._chat_body(request, target, facts, dropped)
+        body = self._rendered(request, target, facts, dropped)
         streamed = self._say_stream(body, request)
         self.adapt(body, request, facts, dropped)
         call = _call(self.chat_path, body, dropped, streamed)
@@ -106,10 +106,14 @@ class OpenAIWire:
         return call
 
     def _chat_body(self, request: Chat, target: Target, facts: Facts, dropped: list[str]) -> Json:
+        """What the server's template sees of a chat: also what its tokens are counted by."""
+        request, _ = without_markers(request, facts.family)
+        return self._rendered(request, target, facts, dropped)
+
+    def _rendered(self, request: Chat, target: Target, facts: Facts, dropped: list[str]) -> Json:
         """The rendered chat with the target's model name and thinking said outright."""
         manner = self.manner_for(facts)
-        request, _ = without_markers(without_old_thoughts(request), facts.family)
-        ready = prepare(request, facts, manner, dropped)
+        ready = prepare(without_old_thoughts(request), facts, manner, dropped)
         body = self.render(ready, manner)
         body["model"] = self.called(target)
         _strip(body)
