@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self
 
@@ -23,7 +23,7 @@ from gateway.canonical.needs import content_parts
 from gateway.canonical.requests import Chat, Completion, CountTokens, Embedding, Request, ThinkingConfig
 from gateway.dialects import Decoder
 from gateway.dialects.openai import answers, chat, completions, embeddings, stream
-from gateway.errors import BadResponse, GatewayError, NotImplementedHere
+from gateway.errors import BadResponse, GatewayError, NotImplementedHere, UnsupportedParameter
 from gateway.filters.stop import Stop
 
 JSON = {"content-type": "application/json"}
@@ -293,6 +293,28 @@ _ENGINE = words(
     "chat_template tokenize tools documents messages conversation add_generation_prompt continue_final_message padding "
     "truncation max_length return_tensors return_dict return_assistant_tokens_mask tokenizer_kwargs"
 )
+
+
+def think_by_template(body: Json, thinking: ThinkingConfig, dropped: list[str], *, budgets: bool = False) -> None:
+    """Whether the model shall think is said to the server's template and nowhere else. `budgets`: the kind has a way of
+    its own to say how long."""
+    body.pop("reasoning", None)
+    body.pop("reasoning_effort", None)
+    body["chat_template_kwargs"] = template_kwargs(body, thinking)
+    if thinking.enabled and thinking.budget is not None and not budgets:
+        dropped.append("thinking_budget")
+
+
+def one_text(body: Json, request: Completion, dropped: list[str], ignored: Iterable[str]) -> None:
+    """For servers that complete one text a request and answer 200 to the fields that they ignore."""
+    if len(request.prompt) != 1 or not isinstance(request.prompt[0], str):
+        raise UnsupportedParameter("this server completes one text at a time, no token ids", param="prompt")
+    body["prompt"] = request.prompt[0]
+    for key in ignored:
+        if body.pop(key, None):
+            raise UnsupportedParameter(f"this server ignores `{key}`", param=key)
+    if body.pop("best_of", None) is not None:
+        dropped.append("best_of")
 
 
 def keep(body: Json, *keys: str) -> Json:

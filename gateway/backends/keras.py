@@ -18,10 +18,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from gateway.backends import Busyness, Call, Discovery, Load, Model, Probe, Reply
-from gateway.backends.base import HINTS, Json, OpenAIWire, keep, number_in, post, template_kwargs
+from gateway.backends.base import HINTS, Json, OpenAIWire, keep, number_in, post, think_by_template
 from gateway.backends.wire.listing import cards, json_of, trouble
 from gateway.backends.wire.prepare import Manner
 from gateway.backends.wire.refusal import Signs
+from gateway.backends.wire.values import as_count, as_text
 from gateway.canonical.facts import Facts, Target
 from gateway.canonical.requests import Chat, CountTokens, ThinkingConfig
 from gateway.errors import UnsupportedParameter
@@ -81,11 +82,8 @@ class Backend(OpenAIWire):
     )
 
     def think(self, body: Json, thinking: ThinkingConfig, dropped: list[str]) -> None:
-        body.pop("reasoning", None)
-        body.pop("reasoning_effort", None)
-        body["chat_template_kwargs"] = template_kwargs({}, thinking)
-        if thinking.enabled and thinking.budget is not None:
-            dropped.append("thinking_budget")
+        body.pop("chat_template_kwargs", None)  # its template has no other
+        think_by_template(body, thinking, dropped)
 
     def adapt(self, body: Json, request: Chat, facts: Facts, dropped: list[str]) -> None:
         for asked, key, why in (
@@ -106,7 +104,7 @@ class Backend(OpenAIWire):
 
     def busy(self, model: str) -> Busyness:
         told = json_of((yield Call("GET", "/health")))
-        requests = _count(told.get("requests")) if isinstance(told, dict) else None
+        requests = as_count(told.get("requests")) if isinstance(told, dict) else None
         return Load(min(1, requests or 0), max(0, (requests or 0) - 1)) if isinstance(told, dict) else None
 
     def claims(self, models: Reply) -> bool:
@@ -125,21 +123,13 @@ class Backend(OpenAIWire):
 
 
 def _model(card: Json) -> Model:
-    facts = Facts(context=_count(card.get("max_model_len")), quantization=_DTYPES.get(_text(card.get("dtype"))))
+    facts = Facts(context=as_count(card.get("max_model_len")), quantization=_DTYPES.get(as_text(card.get("dtype"))))
     shape = card.get("architecture")
     listed = shape.get("input_modalities") if isinstance(shape, dict) else None
     if isinstance(listed, list):
         facts.image, facts.audio, facts.video = ("image" in listed, "audio" in listed, "video" in listed)
-    parameters = _count(card.get("parameters"))
+    parameters = as_count(card.get("parameters"))
     if parameters is not None:
         facts.size = parameters / 1e9
         facts.fixture = parameters < _SMALLEST or None
-    return Model(card["id"], [], facts, root=_text(card.get("root")))
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+    return Model(card["id"], [], facts, root=as_text(card.get("root")))

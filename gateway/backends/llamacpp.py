@@ -37,11 +37,12 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from gateway.backends import Busyness, Call, Discovery, Load, Model, Probe, Reply
-from gateway.backends.base import HINTS, JSON, Json, OpenAIWire, keep, number_in, post, template_kwargs
+from gateway.backends.base import HINTS, JSON, Json, OpenAIWire, keep, number_in, one_text, post, think_by_template
 from gateway.backends.wire.gauges import gauge
 from gateway.backends.wire.listing import cards, json_of, trouble
 from gateway.backends.wire.prepare import Manner, words
 from gateway.backends.wire.refusal import Signs
+from gateway.backends.wire.values import as_count, as_object, as_text
 from gateway.canonical.events import Event, Usage
 from gateway.canonical.facts import Facts, Finding, State, Target, shown_model
 from gateway.canonical.requests import Chat, Completion, CountTokens, Request, ThinkingConfig
@@ -127,12 +128,9 @@ class Backend(OpenAIWire):
     reasoning_field = "reasoning_content"
 
     def think(self, body: Json, thinking: ThinkingConfig, dropped: list[str]) -> None:
-        body.pop("reasoning", None)
-        body.pop("reasoning_effort", None)
-        kwargs = template_kwargs(body, thinking)
+        think_by_template(body, thinking, dropped, budgets=True)
         if thinking.enabled and thinking.effort is not None:
-            kwargs["reasoning_effort"] = thinking.effort  # for templates that know degrees
-        body["chat_template_kwargs"] = kwargs
+            body["chat_template_kwargs"]["reasoning_effort"] = thinking.effort  # for templates that know degrees
         if thinking.enabled and thinking.budget:
             body["reasoning_budget_tokens"] = thinking.budget
 
@@ -167,14 +165,7 @@ class Backend(OpenAIWire):
             body["return_progress"] = True
 
     def adapt_completion(self, body: Json, request: Completion, facts: Facts, dropped: list[str]) -> None:
-        if len(request.prompt) != 1 or not isinstance(request.prompt[0], str):
-            raise UnsupportedParameter("this server completes one text at a time, no token ids", param="prompt")
-        body["prompt"] = request.prompt[0]
-        for key in ("suffix", "echo"):
-            if body.pop(key, None):
-                raise UnsupportedParameter(f"this server ignores `{key}`", param=key)
-        if body.pop("best_of", None) is not None:
-            dropped.append("best_of")
+        one_text(body, request, dropped, ("suffix", "echo"))
         if "repetition_penalty" in body:
             body["repeat_penalty"] = body.pop("repetition_penalty")
         if "stream" in body:
@@ -224,7 +215,7 @@ class Backend(OpenAIWire):
                 {"chat", "completion", "count_tokens"} | ({"embedding"} if embeds else set())
             )
         return Discovery(
-            state, [model], version, _blind([model]), _old_template(model, _text(props.get("chat_template")))
+            state, [model], version, _blind([model]), _old_template(model, as_text(props.get("chat_template")))
         )
 
     def busy(self, model: str) -> Busyness:
@@ -268,21 +259,24 @@ class _AddedUsage:
 def _model(card: Json, props: Json) -> Model:
     """The one model of a server: its card in /v1/models, and /props."""
     meta, settings, caps = (
-        _dict(x) for x in (card.get("meta"), props.get("default_generation_settings"), props.get("chat_template_caps"))
+        as_object(x)
+        for x in (card.get("meta"), props.get("default_generation_settings"), props.get("chat_template_caps"))
     )
-    path = _text(props.get("model_path"))
+    path = as_text(props.get("model_path"))
     facts = Facts(
-        context=_count(settings.get("n_ctx")) or _count(meta.get("n_ctx")),
-        slots=_count(props.get("total_slots")),
-        choices=_count(props.get("total_slots")),
-        quantization=quantization(_text(props.get("model_ftype")) or _text(meta.get("ftype")), path, container="gguf"),
+        context=as_count(settings.get("n_ctx")) or as_count(meta.get("n_ctx")),
+        slots=as_count(props.get("total_slots")),
+        choices=as_count(props.get("total_slots")),
+        quantization=quantization(
+            as_text(props.get("model_ftype")) or as_text(meta.get("ftype")), path, container="gguf"
+        ),
     )
-    _modalities(facts, card, _dict(props.get("modalities")))
+    _modalities(facts, card, as_object(props.get("modalities")))
     if caps:
         facts.tools = caps.get("supports_tool_calls") is True or caps.get("supports_tools") is True
         if not facts.tools:
             facts.forced_tool = "ignored"
-    template = _text(props.get("chat_template"))
+    template = as_text(props.get("chat_template"))
     if template:
         facts.thinking = _THINKS.search(template) is not None
     parameters = meta.get("n_params")
@@ -294,8 +288,8 @@ def _model(card: Json, props: Json) -> Model:
 
 def _state(card: Json) -> State:
     """The state of a router's model."""
-    status = _dict(card.get("status"))
-    return "down" if status.get("failed") else _STATES.get(_text(status.get("value")), "cold")
+    status = as_object(card.get("status"))
+    return "down" if status.get("failed") else _STATES.get(as_text(status.get("value")), "cold")
 
 
 def _routed(card: Json, props: Json) -> Model:
@@ -305,7 +299,7 @@ def _routed(card: Json, props: Json) -> Model:
     model.state = _state(card)
     if model.state != "ready" and model.facts.image:
         model.facts.video = None
-    arguments = _dict(card.get("status")).get("args")
+    arguments = as_object(card.get("status")).get("args")
     if isinstance(arguments, list):
         facts = model.facts
         told = _argument(arguments, "--model", "-m", "-hf")
@@ -355,7 +349,7 @@ def _old_template(model: Model, template: str) -> list[Finding]:
 
 def _modalities(facts: Facts, card: Json, told: Json) -> None:
     """From `architecture.input_modalities`, or from the `modalities` of /props, which older builds have alone."""
-    listed = _dict(card.get("architecture")).get("input_modalities")
+    listed = as_object(card.get("architecture")).get("input_modalities")
     if isinstance(listed, list):
         facts.image, facts.audio, facts.video = ("image" in listed, "audio" in listed, "video" in listed)
     elif told:
@@ -365,15 +359,3 @@ def _modalities(facts: Facts, card: Json, told: Json) -> None:
 def _aliases(card: Json) -> list[str]:
     aliases = card.get("aliases")
     return [a for a in aliases if isinstance(a, str) and a != card["id"]] if isinstance(aliases, list) else []
-
-
-def _dict(value: Any) -> Json:
-    return value if isinstance(value, dict) else {}
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

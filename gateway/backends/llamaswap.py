@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from gateway.backends import Call, Discovery, Model, Probe, Reply
-from gateway.backends.base import HINTS, Json, OpenAIWire, template_kwargs
+from gateway.backends.base import HINTS, Json, OpenAIWire, think_by_template
 from gateway.backends.wire.listing import cards, json_of, trouble
 from gateway.backends.wire.prepare import Manner, words
 from gateway.backends.wire.refusal import Signs
+from gateway.backends.wire.values import as_count, as_object
 from gateway.canonical.events import Event, Progress
 from gateway.canonical.facts import Facts, State
 from gateway.canonical.requests import Request, ThinkingConfig
@@ -72,11 +73,7 @@ class Backend(OpenAIWire):
     reasoning_field = "reasoning_content"
 
     def think(self, body: Json, thinking: ThinkingConfig, dropped: list[str]) -> None:
-        body.pop("reasoning", None)
-        body.pop("reasoning_effort", None)
-        body["chat_template_kwargs"] = template_kwargs(body, thinking)
-        if thinking.enabled and thinking.budget is not None:
-            dropped.append("thinking_budget")
+        think_by_template(body, thinking, dropped)
 
     def decoder(self, request: Request) -> Decoder:
         return _Waiting(super().decoder(request))
@@ -113,7 +110,7 @@ def _kind(card: Json) -> str:
 
 
 def _model(card: Json, running: dict[str, State]) -> Model:
-    facts = Facts(context=_count(card.get("context_length")))
+    facts = Facts(context=as_count(card.get("context_length")))
     told = card.get("architecture")
     inputs = told.get("input_modalities") if isinstance(told, dict) else None
     if isinstance(inputs, list):
@@ -127,9 +124,7 @@ def _model(card: Json, running: dict[str, State]) -> Model:
 
 
 def _meta(card: Json) -> Json:
-    meta = card.get("meta")
-    told = meta.get("llamaswap") if isinstance(meta, dict) else None
-    return told if isinstance(told, dict) else {}
+    return as_object(as_object(card.get("meta")).get("llamaswap"))
 
 
 class _Waiting:
@@ -160,7 +155,3 @@ class _Waiting:
         data, self._buffer = self._buffer, b""
         before = self._decoder.feed(data) if data else []
         return [*before, *self._decoder.end()]
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

@@ -26,7 +26,7 @@ from collections.abc import Generator, Mapping
 from typing import ClassVar
 
 from gateway.backends import Call, Discovery, Model, Probe, Reply
-from gateway.backends.base import HINTS, Json, OpenAIWire, post, template_kwargs
+from gateway.backends.base import HINTS, Json, OpenAIWire, one_text, post, think_by_template
 from gateway.backends.wire import refusal
 from gateway.backends.wire.listing import cards, trouble
 from gateway.backends.wire.prepare import Manner, words
@@ -102,11 +102,7 @@ class Backend(OpenAIWire):
         return name if "/" in name and not name.startswith(("/", "~", ".")) and "\\" not in name else DEFAULT
 
     def think(self, body: Json, thinking: ThinkingConfig, dropped: list[str]) -> None:
-        body.pop("reasoning", None)
-        body.pop("reasoning_effort", None)
-        body["chat_template_kwargs"] = template_kwargs(body, thinking)
-        if thinking.enabled and thinking.budget is not None:
-            dropped.append("thinking_budget")
+        think_by_template(body, thinking, dropped)
 
     def adapt(self, body: Json, request: Chat, facts: Facts, dropped: list[str]) -> None:
         if request.choices > 1:
@@ -116,18 +112,11 @@ class Backend(OpenAIWire):
         _fit(body)
 
     def adapt_completion(self, body: Json, request: Completion, facts: Facts, dropped: list[str]) -> None:
-        if len(request.prompt) != 1 or not isinstance(request.prompt[0], str):
-            raise UnsupportedParameter("this server completes one text at a time, no token ids", param="prompt")
-        body["prompt"] = request.prompt[0]
-        for key in ("suffix", "echo"):
-            if body.pop(key, None):
-                raise UnsupportedParameter(f"this server ignores `{key}`", param=key)
+        one_text(body, request, dropped, ("suffix", "echo"))
         if request.choices > 1:
             raise UnsupportedParameter("this server gives one choice", param="n")
         if request.logprobs is not None:
             raise UnsupportedParameter("this server gives no logprobs in a stream", param="logprobs")
-        if body.pop("best_of", None) is not None:
-            dropped.append("best_of")
         _fit(body)
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:

@@ -32,6 +32,7 @@ from gateway.backends.base import HINTS, Json, OpenAIWire, keep, number_in, post
 from gateway.backends.wire.listing import cards, json_of, trouble
 from gateway.backends.wire.prepare import Manner, words
 from gateway.backends.wire.refusal import Signs
+from gateway.backends.wire.values import as_count
 from gateway.canonical.content import Audio, Document, Image, MediaPart, Part, ToolResult, Video
 from gateway.canonical.facts import Facts, Target
 from gateway.canonical.needs import content_parts
@@ -149,7 +150,7 @@ class Backend(OpenAIWire):
         name = told["loaded_model"]
         if not isinstance(name, str) or not name:
             return Discovery("down", detail="it has no model loaded: start it with --model", version=version)
-        context = _count(told.get("effective_context_limit")) or _count(told.get("loaded_context_size"))
+        context = as_count(told.get("effective_context_limit")) or as_count(told.get("loaded_context_size"))
         facts = Facts(
             context=context,
             tools=told.get("loaded_tool_parser") is not None,
@@ -190,7 +191,3 @@ def _media(parts: list[Part]) -> list[MediaPart]:
         elif isinstance(part, ToolResult) and isinstance(part.content, list):
             out += _media(part.content)
     return out
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

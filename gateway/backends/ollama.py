@@ -28,10 +28,11 @@ from hashlib import blake2b
 from typing import Any, ClassVar
 
 from gateway.backends import Call, Discovery, Model, Probe, Reply
-from gateway.backends.base import HINTS, Json, OpenAIWire, post
+from gateway.backends.base import HINTS, Json, OpenAIWire, one_text, post
 from gateway.backends.wire.listing import cards, json_of, trouble
 from gateway.backends.wire.prepare import Manner
 from gateway.backends.wire.refusal import Signs
+from gateway.backends.wire.values import as_count, as_object, as_text
 from gateway.canonical.content import MODALITY, Audio, Image, Part, Text, ToolCall
 from gateway.canonical.events import Answer, Event, Fault, PartStart, Start, Usage
 from gateway.canonical.facts import Facts, Finding, Target
@@ -134,15 +135,9 @@ class Backend(OpenAIWire):
         return out
 
     def adapt_completion(self, body: Json, request: Completion, facts: Facts, dropped: list[str]) -> None:
-        if len(request.prompt) != 1 or not isinstance(request.prompt[0], str):
-            raise UnsupportedParameter("this server completes one text at a time, no token ids", param="prompt")
+        one_text(body, request, dropped, ("echo",))
         if request.choices > 1:
             raise UnsupportedParameter("this server gives one choice", param="n")
-        body["prompt"] = request.prompt[0]
-        if body.pop("echo", None):
-            raise UnsupportedParameter("this server ignores `echo`", param="echo")
-        if body.pop("best_of", None) is not None:
-            dropped.append("best_of")
 
     def build(self, request: Request, target: Target, facts: Facts) -> Call:
         call = super().build(request, target, facts)
@@ -189,7 +184,7 @@ class Backend(OpenAIWire):
         if not isinstance(tags, list):
             return trouble(listed, "/api/tags")
         version = json_of((yield Call("GET", "/api/version")))
-        number = _text(_dict(version).get("version"))
+        number = as_text(as_object(version).get("version"))
         loaded = _loaded((yield Call("GET", "/api/ps")))
         mine = [t for t in tags if isinstance(t, dict) and isinstance(t.get("name"), str) and not t.get("remote_host")]
         away = len(tags) - len(mine)
@@ -209,18 +204,22 @@ def _loaded(reply: Reply) -> dict[str, int | None]:
     rows = told.get("models") if isinstance(told, dict) else None
     if not isinstance(rows, list):
         return {}
-    return {r["name"]: _count(r.get("context_length")) for r in rows if isinstance(r, dict) and _text(r.get("name"))}
+    return {
+        r["name"]: as_count(r.get("context_length")) for r in rows if isinstance(r, dict) and as_text(r.get("name"))
+    }
 
 
 def _model(tag: Json, loaded: dict[str, int | None], version: str) -> Generator[Call, Reply, Model]:
     name: str = tag["name"]
     told = json_of((yield post("/api/show", {"model": name})))
     shown = told if isinstance(told, dict) else {}
-    details = {**_dict(tag.get("details")), **_dict(shown.get("details"))}
+    details = {**as_object(tag.get("details")), **as_object(shown.get("details"))}
     gguf = details.get("format") == "gguf"
     facts = Facts(
-        quantization=quantization(_text(details.get("quantization_level")), name, container="gguf" if gguf else "mlx"),
-        size=_billions(_text(details.get("parameter_size"))),
+        quantization=quantization(
+            as_text(details.get("quantization_level")), name, container="gguf" if gguf else "mlx"
+        ),
+        size=_billions(as_text(details.get("parameter_size"))),
         version=version or None,
     )
     able = shown.get("capabilities")
@@ -236,7 +235,7 @@ def _model(tag: Json, loaded: dict[str, int | None], version: str) -> Generator[
         facts.operations = frozenset(operations | ({"embedding"} if "embedding" in able else set()))
     if name in loaded:
         facts.context = loaded[name]
-    elif asked := _NUM_CTX.search(_text(shown.get("parameters"))):
+    elif asked := _NUM_CTX.search(as_text(shown.get("parameters"))):
         facts.context = int(asked[1])
     aliases = [name.removesuffix(":latest")] if name.endswith(":latest") else []
     return Model(name, aliases, facts, state="ready" if name in loaded else "cold")
@@ -322,15 +321,3 @@ def _behind_text(parts: list[Part]) -> list[Part]:
 def _billions(text: str) -> float | None:
     found = _SIZE.match(text)
     return float(found[1]) * _UNITS[found[2].upper()] if found and found[1].count(".") < 2 and found[1] != "." else None
-
-
-def _dict(value: Any) -> Json:
-    return value if isinstance(value, dict) else {}
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

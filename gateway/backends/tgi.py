@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from gateway.backends import Busyness, Call, Discovery, Load, Model, Probe, Reply
 from gateway.backends.base import HINTS, Json, OpenAIWire
@@ -21,6 +21,7 @@ from gateway.backends.wire.gauges import gauge
 from gateway.backends.wire.listing import cards, json_of, trouble
 from gateway.backends.wire.prepare import Manner
 from gateway.backends.wire.refusal import Signs
+from gateway.backends.wire.values import as_count
 from gateway.canonical.facts import Facts, Finding
 from gateway.canonical.requests import Chat, Completion, ThinkingConfig
 from gateway.errors import UnsupportedParameter
@@ -108,8 +109,8 @@ class Backend(OpenAIWire):
         version = info.get("version")
         version = version if isinstance(version, str) else ""
         facts = Facts(
-            context=_count(info.get("max_total_tokens")),
-            slots=_count(info.get("max_concurrent_requests")),
+            context=as_count(info.get("max_total_tokens")),
+            slots=as_count(info.get("max_concurrent_requests")),
             image=info.get("model_pipeline_tag") == "image-text-to-text",
             version=version or None,
         )
@@ -127,7 +128,3 @@ class Backend(OpenAIWire):
         if running is None and waiting is None:
             return None
         return Load(None if running is None else int(running), None if waiting is None else int(waiting))
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from gateway.backends import Call, Discovery, Model, Probe, Reply
-from gateway.backends.base import HINTS, Json, OpenAIWire, template_kwargs
+from gateway.backends.base import HINTS, Json, OpenAIWire, think_by_template
 from gateway.backends.wire.listing import cards, json_of, trouble
 from gateway.backends.wire.prepare import Manner, words
 from gateway.backends.wire.refusal import Signs
@@ -80,13 +80,9 @@ class Backend(OpenAIWire):
     unready = "down"  # its /health says 503 when the engine has died; before it has loaded nobody listens
 
     def think(self, body: Json, thinking: ThinkingConfig, dropped: list[str]) -> None:
-        body.pop("reasoning", None)
-        body.pop("reasoning_effort", None)
-        body["chat_template_kwargs"] = template_kwargs(body, thinking)
+        think_by_template(body, thinking, dropped)
         if thinking.enabled and thinking.effort in ("low", "medium", "high", "max"):
             body["reasoning_effort"] = thinking.effort
-        if thinking.enabled and thinking.budget is not None:
-            dropped.append("thinking_budget")
 
     def adapt(self, body: Json, request: Chat, facts: Facts, dropped: list[str]) -> None:
         if "tools" in body:

@@ -28,7 +28,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from gateway.backends import Busyness, Call, Discovery, Load, Model, Probe, Reply
-from gateway.backends.base import HINTS, JSON, Json, OpenAIWire, keep, number_in, post, template_kwargs
+from gateway.backends.base import HINTS, JSON, Json, OpenAIWire, keep, number_in, post, think_by_template
 from gateway.backends.wire import refusal
 from gateway.backends.wire.gauges import average, gauge
 from gateway.backends.wire.hardware import generation
@@ -141,13 +141,11 @@ class Backend(OpenAIWire):
     unready: ClassVar[State] = "down"  # its /health says 503 only when the engine is dead
 
     def think(self, body: Json, thinking: ThinkingConfig, dropped: list[str]) -> None:
-        body.pop("reasoning", None)
-        body.pop("reasoning_effort", None)
-        body["chat_template_kwargs"] = template_kwargs(body, thinking)
+        think_by_template(
+            body, thinking, dropped
+        )  # a budget is 400 unless the server was started with a reasoning config
         if thinking.enabled and thinking.effort is not None:
             body["reasoning_effort"] = thinking.effort
-        if thinking.enabled and thinking.budget is not None:
-            dropped.append("thinking_budget")  # 400 unless the server was started with a reasoning config
 
     def manner_for(self, facts: Facts) -> Manner:
         return self.knobs if facts.media_knobs else self.manner

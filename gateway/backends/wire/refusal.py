@@ -11,6 +11,7 @@ import msgspec
 
 from gateway import errors
 from gateway.backends.wire.scrub import scrub
+from gateway.backends.wire.values import as_text
 
 LONGEST_WAIT = 300.0
 """Seconds: no `Retry-After` is believed beyond this."""
@@ -84,7 +85,7 @@ def read_value(value: Any) -> Said:
     if isinstance(error, dict):
         return _object(error, value)
     if isinstance(error, str):
-        return Said(message=error, type=_text(value.get("error_type")))
+        return Said(message=error, type=as_text(value.get("error_type")))
     if "detail" in value:
         return Said(message=_detail(value["detail"]))
     return _object(value, value)
@@ -96,10 +97,10 @@ def _object(error: dict[str, Any], whole: dict[str, Any]) -> Said:
     param = error.get("param")
     message = error.get("message")
     if not isinstance(message, str):
-        message = _detail(message) if message is not None else _text(error.get("msg"))
+        message = _detail(message) if message is not None else as_text(error.get("msg"))
     return Said(
         message=message,
-        type=_text(error.get("type")) or _text(error.get("status")),
+        type=as_text(error.get("type")) or as_text(error.get("status")),
         code=code if isinstance(code, str) else "",
         param=param if isinstance(param, str) and _FIELD.fullmatch(param) else None,
         status=status,
@@ -116,15 +117,11 @@ def _detail(detail: Any) -> str:
             if isinstance(item, dict):
                 where = item.get("loc")
                 path = ".".join(str(x) for x in where) if isinstance(where, list) else ""
-                lines.append(f"{path}: {_text(item.get('msg'))}".strip(": "))
+                lines.append(f"{path}: {as_text(item.get('msg'))}".strip(": "))
         return "; ".join(lines)
     if isinstance(detail, dict):
         return read_value({"error": detail}).message
     return ""
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
