@@ -122,7 +122,7 @@ class Supervisor:
         run.log.write_bytes(b"")
         try:
             await self._bring_up(run)
-        except BaseException:
+        except BaseException:  # cancelled, too: no process stays behind
             run.state = "failed"
             await _end(run.process)
             raise

@@ -122,6 +122,16 @@ def items(value: object, path: str, most: int) -> list[Any]:
     return value
 
 
+def stop_texts(value: object, path: str, most: int) -> list[str] | None:
+    """Texts that end an answer: one or a list of at most `most`, none of them empty. One that is empty means none."""
+    if isinstance(value, str):
+        return [value] if value else None
+    out = [text(s, f"{path}[{i}]") for i, s in enumerate(items(value, path, most))]
+    if "" in out:
+        raise BadRequest("a stop sequence is empty", param=f"{path}[{out.index('')}]")
+    return out or None
+
+
 def fields(value: object, path: str) -> Json:
     if not isinstance(value, dict):
         raise missing(path) if value is None else wrong_type(path, "an object", value)

@@ -145,7 +145,7 @@ class Upstream:
             await exchange.head()
             if exchange.fields.get(b"content-encoding", b"identity").lower() != b"identity":
                 raise BadResponse("the server sent a coded body that was not asked for", code="upstream_bad_response")
-        except BaseException:
+        except BaseException:  # cancelled, too: the client has left, and the server must see it
             exchange.close()
             raise
         return exchange

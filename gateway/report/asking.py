@@ -55,8 +55,7 @@ class Asking:
 @asynccontextmanager
 async def running(url: str, key: str = "") -> AsyncIterator[Asking]:
     """The gateway at that address."""
-    headers = {"authorization": f"Bearer {key}"} if key else {}
-    async with httpx2.AsyncClient(base_url=url, headers=headers, timeout=SECONDS, trust_env=False) as http:
+    async with httpx2.AsyncClient(base_url=url, headers=_bearing(key), timeout=SECONDS, trust_env=False) as http:
         yield Asking(http)
 
 
@@ -67,7 +66,7 @@ async def built(settings: Settings) -> AsyncIterator[tuple[Gateway, Asking]]:
     await gateway.start()
     try:
         key = settings.auth.api_key
-        headers = {"authorization": f"Bearer {key.get_secret_value()}"} if key else {}
+        headers = _bearing(key.get_secret_value() if key else "")
         transport = httpx2.ASGITransport(app=gateway.front)
         async with httpx2.AsyncClient(
             transport=transport, base_url="http://gateway", headers=headers, timeout=SECONDS
@@ -75,3 +74,7 @@ async def built(settings: Settings) -> AsyncIterator[tuple[Gateway, Asking]]:
             yield gateway, Asking(http)
     finally:
         await gateway.stop()
+
+
+def _bearing(key: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {key}"} if key else {}

@@ -230,7 +230,7 @@ class _Receiver:
         """An upload in one piece is complete, or nothing of it is kept."""
         try:
             yield
-        except BaseException:
+        except BaseException:  # cancelled, too: the client has left
             self._files.cancel(upload)
             raise
 

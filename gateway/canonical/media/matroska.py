@@ -13,7 +13,6 @@ _NEAR = 256 * 1024
 """Octets at the beginning within which the tracks are declared."""
 _ELEMENTS = 512
 _INFO, _TRACKS, _CLUSTER, _SEGMENT = 0x1549A966, 0x1654AE6B, 0x1F43B675, 0x18538067
-_AUDIO_CODEC = re.compile(rb"\x86[\x80-\xff]A_[A-Z]")
 _ANY_CODEC = re.compile(rb"\x86[\x80-\xff]([AVS])_[A-Z]")
 
 

@@ -25,7 +25,7 @@ from gateway.dialects.fields import (
     number,
     one_of,
     sort_out,
-    text,
+    stop_texts,
     wrong_type,
 )
 from gateway.dialects.options import parse_options
@@ -149,11 +149,8 @@ def _sampling(body: Json, limits: Limits) -> Sampling:
     if get("top_k") is not None:
         out.top_k = integer(get("top_k"), "top_k", 0, INT32)
     if get("stop_sequences") is not None:
-        stop = items(get("stop_sequences"), "stop_sequences", limits.stop)
-        out.stop = [text(s, f"stop_sequences[{i}]") for i, s in enumerate(stop)] or None
-        if "" in stop:
-            where = f"stop_sequences[{stop.index('')}]"
-            raise BadRequest("a stop sequence is empty", param=where)
+        stop = items(get("stop_sequences"), "stop_sequences", limits.stop)  # a single text is an error here
+        out.stop = stop_texts(stop, "stop_sequences", limits.stop)
     return out
 
 

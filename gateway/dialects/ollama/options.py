@@ -10,8 +10,16 @@ from typing import Final
 
 from gateway.canonical.requests import Sampling
 from gateway.dialects import Limits
-from gateway.dialects.fields import INT32, INT64, Json, field_name, fields_or_none, integer, items, number, text
-from gateway.errors import BadRequest
+from gateway.dialects.fields import (
+    INT32,
+    INT64,
+    Json,
+    field_name,
+    fields_or_none,
+    integer,
+    number,
+    stop_texts,
+)
 
 DIALECT: Final = "ollama"
 _OWN: Final = """
@@ -52,21 +60,12 @@ def parse_options(value: object, limits: Limits, extra: Json, dropped: list[str]
             # 0 and below: no limit
             out.max_tokens = max(0, integer(given, path, -INT32, INT32)) or None
         elif key == "stop":
-            out.stop = _stop(given, limits)
+            out.stop = stop_texts(given, "options.stop", limits.stop)
         elif key in OWN:
             extra[key] = given
         else:
             dropped.append(path)
     return out
-
-
-def _stop(value: object, limits: Limits) -> list[str] | None:
-    if isinstance(value, str):
-        return [value] if value else None
-    out = [text(s, f"options.stop[{i}]") for i, s in enumerate(items(value, "options.stop", limits.stop))]
-    if "" in out:
-        raise BadRequest("a stop sequence is empty", param=f"options.stop[{out.index('')}]")
-    return out or None
 
 
 def render_options(sampling: Sampling, own: Json) -> Json:

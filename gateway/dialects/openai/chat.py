@@ -31,7 +31,7 @@ from gateway.dialects.fields import (
     rest,
     shown,
     sort_out,
-    text,
+    stop_texts,
     text_or_none,
     wrong_type,
 )
@@ -175,7 +175,7 @@ def parse_sampling(body: Json, limits: Limits = LIMITS) -> Sampling:
             out.repetition_penalty = number(body[key], key, 0, 10)
             break
     if get("stop") is not None:
-        out.stop = _stop(body["stop"], limits)
+        out.stop = stop_texts(body["stop"], "stop", limits.stop)
     if get("logit_bias") is not None:
         out.logit_bias = _logit_bias(body["logit_bias"], limits)
     return out
@@ -187,15 +187,6 @@ def _max_tokens(body: Json) -> int | None:
         if body.get(key) is not None and body[key] != -1:
             return integer(body[key], key, 1, INT32)
     return None
-
-
-def _stop(value: object, limits: Limits) -> list[str] | None:
-    if isinstance(value, str):
-        return [value] if value else None
-    out = [text(s, f"stop[{i}]") for i, s in enumerate(items(value, "stop", limits.stop))]
-    if "" in out:
-        raise BadRequest("a stop sequence is empty", param=f"stop[{out.index('')}]")
-    return out or None
 
 
 def _logit_bias(value: object, limits: Limits) -> dict[str, float] | None:
