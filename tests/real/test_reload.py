@@ -63,7 +63,7 @@ class Process:
             assert self.process.returncode is None, self.log.read_text()
             return "listening at http" in self.log.read_text()
 
-        await until(listens)
+        await until(listens, 60)  # it imports everything, on a machine that may be busy
         url = next(x for x in self.log.read_text().splitlines() if "listening at" in x).rpartition(" ")[2]
         self.http = httpx2.AsyncClient(base_url=url, trust_env=False, verify=PLAIN, timeout=60.0)
 
@@ -72,6 +72,12 @@ class Process:
         if self.process.returncode is None:
             self.process.terminate()
         assert await asyncio.wait_for(self.process.wait(), 10) == 0, self.log.read_text()
+
+    async def kill(self) -> None:
+        """Whatever happened, nothing stays behind: uvloop waits for the children of a loop that it closes."""
+        if self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
 
     async def post(self, body: Any) -> httpx2.Response:
         return await self.http.post("/v1/chat/completions", json=body)
@@ -109,9 +115,12 @@ async def _process(fleet: RealFleet, tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("gateway")
     process = Process(folder / "gateway.yaml", folder / "gateway.log")
     process.write(config(fleet, first="ears"))
-    await process.start()
-    yield process
-    await process.stop()
+    try:
+        await process.start()
+        yield process
+        await process.stop()
+    finally:
+        await process.kill()
     log = process.log.read_text()
     assert "Traceback" not in log and '"bug"' not in log, log
 
