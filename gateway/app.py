@@ -20,7 +20,7 @@ from gateway.engine.deadlines import Sweep, sweep_interval
 from gateway.engine.dispatch import Dispatcher
 from gateway.engine.files import Files
 from gateway.engine.fleet import Fleet, Server
-from gateway.engine.gauges import TargetRow, target_rows
+from gateway.engine.gauges import TargetRow, server_rows, target_rows
 from gateway.engine.job import ClientCodec
 from gateway.engine.media.stage import MediaStage
 from gateway.engine.probe import Prober
@@ -57,7 +57,7 @@ class Gateway:
         refuse_unbuilt(settings)
         self.settings = settings
         self.fleet = Fleet()
-        self.metrics = Metrics(self._rows)
+        self.metrics = Metrics(self._rows, lambda: server_rows(self.fleet))
         self.log = log or Log(level=settings.log.level)
         self.recorder = Recorder(self.metrics, self.log)
         self.sweep = Sweep(sweep_interval(settings))
@@ -82,7 +82,7 @@ class Gateway:
         self.upstream = Upstream()
         self.prober = Prober(self.fleet, self._changed)
         self.relay = Relay(self.upstream, self.sweep)
-        self.media = MediaStage()
+        self.media = MediaStage(metrics=self.metrics)
         self.router = Router(self.fleet, self.relay, self.media)
         self.dispatcher = Dispatcher(
             self.fleet, self.router, self.relay, self.prober, self.recorder, self.state.thoughts
@@ -96,7 +96,7 @@ class Gateway:
             self._find(),
             UploadDoor(self.state.files).opens,
         )
-        self.metrics.configured(self.settings.digest)
+        self.metrics.configured(self.settings.digest, self.settings.backends)
         self.sweep.start()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.settings.timeouts.probe * 2):
@@ -124,7 +124,7 @@ class Gateway:
         self.log.set_level(settings.log.level)
         self.prober.sync()
         self.prober.look_again()
-        self.metrics.configured(settings.digest)
+        self.metrics.configured(settings.digest, settings.backends)
         self.metrics.reload("applied")
         self.log.events.info("reloaded", digest=settings.digest)
 

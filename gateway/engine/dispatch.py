@@ -28,7 +28,9 @@ from gateway.errors import (
     MediumRefused,
     ModelGone,
     NeedsOtherForm,
+    NoTargetFits,
     Overloaded,
+    PartRefused,
     PrivacyRail,
     Reset,
     SchemaNotSatisfied,
@@ -38,6 +40,7 @@ from gateway.errors import (
     WrongModality,
 )
 from gateway.filters.instructions import nudged
+from gateway.observe.catalogue import MODALITIES
 from gateway.routing.fit import likely
 
 MAX_ATTEMPTS = 3
@@ -74,6 +77,8 @@ class Dispatcher:
         job.record.model = route.name.public
         job.model = job.request.model
         job.needs = route.needs
+        if route.needs.media:
+            job.record.modality = heaviest(route.needs)
         job.tokens = likely(route.needs)
         self._relay.start(job)
         try:
@@ -81,6 +86,7 @@ class Dispatcher:
         finally:
             job.quiet()
         if error is not None:
+            job.record.refused = refused_with(route.needs, error)
             await self.fail(job, error)
 
     async def _attempts(self, job: Job, route: Route) -> GatewayError | None:
@@ -237,6 +243,19 @@ class Dispatcher:
         job.record.status, job.record.code = error.status, error.code
         assert job.encoder is not None
         await self._relay.say_last(job, job.encoder.fault(error))
+
+
+def heaviest(needs: Needs) -> str:
+    """The kind of content that decides how long a request takes."""
+    return max(needs.modalities, key=MODALITIES.index, default="text")
+
+
+def refused_with(needs: Needs, error: GatewayError) -> tuple[str, ...]:
+    """Modalities of the media that this error refuses: of the one that it names, or of all."""
+    named = tuple(m.modality for m in needs.media if m.path == error.param)
+    if named or not isinstance(error, PartRefused | NoTargetFits | WrongModality | MediumRefused | PrivacyRail):
+        return named
+    return tuple(m.modality for m in needs.media)
 
 
 def only_medium(needs: Needs, modality: str) -> str | None:

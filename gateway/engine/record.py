@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from gateway.canonical.events import Usage
@@ -24,6 +25,10 @@ class Record:
     target: Target | None = None
     attempts: list[str] = field(default_factory=list)
     parts: list[str] = field(default_factory=list)
+    modality: str = "text"
+    """The heaviest kind of content in the request."""
+    refused: tuple[str, ...] = ()
+    """Modalities of the parts that were refused with it."""
     dropped: list[str] = field(default_factory=list)
     repaired: list[str] = field(default_factory=list)
     """What was wrong in the server's answer, a code each."""
@@ -82,10 +87,11 @@ class Recorder:
     def _count(self, r: Record, now: float) -> None:
         series = self.metrics.series(r.model, r.operation, r.dialect, r.backend)
         series.end(r.status, r.code, now - r.started)
+        self.metrics.outcome(r.modality, r.status)
         if r.sent:
             series.overhead(max(0.0, r.sent - r.received - r.queued))
         if r.first:
-            series.first_token(r.first - r.started)
+            series.first_token(r.modality, r.first - r.started)
             if r.deltas > 1:
                 series.gap((r.last - r.first) / (r.deltas - 1))
         usage = r.usage
@@ -98,10 +104,12 @@ class Recorder:
                 series.tokens("cached", usage.cached)
             if usage.reasoning:
                 series.tokens("reasoning", usage.reasoning)
-        for word in dict.fromkeys(r.parts):
-            modality, _, fate = word.partition(">")
-            known = modality if modality in _MODALITIES else "other"
-            self.metrics.part(known, "transformed" if fate else "delivered", r.parts.count(word))
+        for modality in r.refused:
+            self.metrics.part(modality, "refused")
+        if not r.refused:
+            for word in dict.fromkeys(r.parts):
+                for modality, fate in fates_in(word):
+                    self.metrics.part(modality, fate, r.parts.count(word))
         for reason in r.repaired:
             self.metrics.repair(r.backend, reason)
         for sign in r.runaway:
@@ -140,4 +148,14 @@ def _line(r: Record, now: float, wall: float) -> dict[str, Any]:
     return line
 
 
-_MODALITIES = frozenset({"text", "image", "audio", "video", "document"})
+@lru_cache(1024)
+def fates_in(word: str) -> tuple[tuple[str, str], ...]:
+    """What a word of the receipt says: `video>frames:8,sound=dropped` -> (video, transformed), (audio, dropped)."""
+    what, *notes = word.split(",")
+    modality, _, changed = what.partition(">")
+    out = [(modality, "transformed" if changed else "delivered")]
+    for note in notes:
+        name, _, said = note.partition("=")
+        if name == "sound" and said != "unknown":  # whether there is one at all is not known
+            out.append(("audio", "dropped" if said == "dropped" else "transformed"))
+    return tuple(out)

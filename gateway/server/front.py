@@ -107,6 +107,7 @@ class Front:
         return max(2 * settings.limits.body, LINGER_OCTETS), settings.timeouts.client_body
 
     def _bug(self, request_id: str, error: Exception) -> None:
+        self._recorder.metrics.bug()
         self._recorder.log.events.error("bug", request_id=request_id, error=_place(error))
 
     async def dismiss(self) -> None:

@@ -5,12 +5,46 @@ from __future__ import annotations
 import pytest
 
 from gateway.canonical.needs import MediaNeed, Needs
-from gateway.engine.dispatch import MAX_ATTEMPTS, Tries, only_medium
-from gateway.errors import DeadlinePassed, GatewayError, Overloaded, UpstreamError, UpstreamRefused
+from gateway.engine.dispatch import MAX_ATTEMPTS, Tries, heaviest, only_medium, refused_with
+from gateway.errors import (
+    BadRequest,
+    DeadlinePassed,
+    GatewayError,
+    NoTargetFits,
+    Overloaded,
+    PartRefused,
+    UpstreamError,
+    UpstreamRefused,
+)
 
 
 def needing(*modalities: str) -> Needs:
-    return Needs(media=[MediaNeed(f"part[{i}]", m, "", "base64", 1) for i, m in enumerate(modalities)])
+    media = [MediaNeed(f"part[{i}]", m, "", "base64", 1) for i, m in enumerate(modalities)]
+    return Needs(media=media, modalities=frozenset(modalities))
+
+
+@pytest.mark.parametrize(
+    ("media", "heavy"),
+    [((), "text"), (("image",), "image"), (("audio", "image"), "audio"), (("image", "video", "audio"), "video"),
+     (("document", "image"), "document")],
+)  # fmt: skip
+def test_a_request_counts_as_the_heaviest_that_is_in_it(media: tuple[str, ...], heavy: str):
+    assert heaviest(needing(*media)) == heavy
+
+
+@pytest.mark.parametrize(
+    ("error", "refused"),
+    [
+        (PartRefused("no", param="part[1]"), ("audio",)),
+        (BadRequest("broken", param="part[0]"), ("image",)),
+        (NoTargetFits("none"), ("image", "audio")),
+        (BadRequest("n is too large", param="n"), ()),
+        (Overloaded("busy"), ()),
+    ],
+)
+def test_media_are_refused_by_name_or_all_of_them(error: GatewayError, refused: tuple[str, ...]):
+    assert refused_with(needing("image", "audio"), error) == refused
+    assert refused_with(Needs(), error) == ()
 
 
 @pytest.mark.parametrize(

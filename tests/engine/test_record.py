@@ -11,7 +11,7 @@ import pytest
 
 from gateway.canonical.events import Usage
 from gateway.canonical.facts import Target
-from gateway.engine.record import Record, Recorder
+from gateway.engine.record import Record, Recorder, fates_in
 from gateway.observe import Log, Metrics, Soon
 from tests.faults.running import Metrics as Read
 
@@ -76,7 +76,7 @@ def test_one_line_and_its_numbers():
     read = kept.read()
     assert read.sum("gateway_requests_total", model="g", operation="chat", status="200", code="ok") == 1
     assert read.labels("gateway_tokens_total", "kind") == {"input": 7, "output": 5, "cached": 3}
-    assert read.sum("gateway_time_to_first_token_seconds_sum", backend="one") == pytest.approx(1.0)
+    assert read.sum("gateway_time_to_first_token_seconds_sum", backend="one", modality="text") == pytest.approx(1.0)
     assert read.sum("gateway_time_between_tokens_seconds_sum", backend="one") == pytest.approx(0.5)
     assert read.sum("gateway_overhead_seconds_sum", operation="chat") == pytest.approx(0.25)
     assert read.sum("gateway_parts_total", modality="text", fate="delivered") == 2
@@ -105,7 +105,30 @@ def test_one_that_no_server_saw_has_no_target_and_none_of_its_numbers():
 def test_a_client_s_own_word_is_no_label():
     kept = Kept()
     kept.recorder.finish(finished(parts=["text", "some_vendors_part"]), 102.0, 0.0)
-    assert kept.read().labels("gateway_parts_total", "modality") == {"text": 1, "other": 1}
+    counted = kept.read().labels("gateway_parts_total", "modality")
+    assert {name: count for name, count in counted.items() if count} == {"text": 1, "other": 1}
+
+
+@pytest.mark.parametrize(
+    ("word", "fates"),
+    [
+        ("text", [("text", "delivered")]),
+        ("text>neutralised", [("text", "transformed")]),
+        ("image,claimed=image/webp", [("image", "delivered")]),
+        ("video>frames:8,sound=dropped", [("video", "transformed"), ("audio", "dropped")]),
+        ("video,sound=wav16k:2", [("video", "delivered"), ("audio", "transformed")]),
+        ("video,sound=unknown", [("video", "delivered")]),
+    ],
+)
+def test_what_the_words_of_a_receipt_say(word: str, fates: list[tuple[str, str]]):
+    assert list(fates_in(word)) == fates
+
+
+def test_what_was_refused_was_not_delivered():
+    kept = Kept()
+    kept.recorder.finish(finished(refused=("image", "image"), status=400, code="unsupported_modality"), 102.0, 0.0)
+    assert kept.read().sum("gateway_parts_total", modality="image", fate="refused") == 2
+    assert kept.read().sum("gateway_parts_total", fate="delivered") == 0
 
 
 def test_repairs_are_said_and_counted():

@@ -211,7 +211,7 @@ class Running:
     def _unrest(self, metrics: Metrics) -> list[str]:
         out = [
             f"{name} = {metrics.sum(name):g}"
-            for name in ("gateway_in_flight", "gateway_queued", "gateway_body_octets")
+            for name in ("gateway_in_flight", "gateway_queued", "gateway_body_bytes")
             if metrics.sum(name) != 0
         ]
         counted = metrics.sum("gateway_requests_total")

@@ -48,7 +48,7 @@ async def asked(gateway: Running, times: int, **fields: Any) -> None:
     ("full", "idle", "name", "want"),
     [
         (vllm(90, 4, 0.5), vllm(0, 0, 0.1), "gateway_others", {"one": 94, "two": 0}),
-        (vllm(0, 0, 0.97), vllm(0, 0, 0.1), "gateway_cache_used", {"one": 0.97, "two": 0.1}),
+        (vllm(0, 0, 0.97), vllm(0, 0, 0.1), "gateway_cache_used_ratio", {"one": 0.97, "two": 0.1}),
     ],
 )
 async def test_vllm(

@@ -216,6 +216,7 @@ async def test_a_bug_looks_the_same_on_every_path_and_is_told_to_the_operator():
             await rawclient.send(url, request_bytes("GET", "/v1/models/x", GIVEN)),
         ]
         text = log.getvalue()
+        assert b"gateway_bugs_total 4.0\n" in gateway.metrics.render()
     for answer in got:
         assert shape(answer) == shape(got[0]) and answer.status == 500
         assert answer.header("x-request-id") in answer.error["message"]

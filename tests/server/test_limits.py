@@ -91,6 +91,6 @@ async def test_the_octets_of_bodies_are_shown(upstreams: Upstreams, gateway_for:
     gateway = await gateway_for(config(wire))
     running = asyncio.create_task(gateway.chat("x" * 200_000))
     await wire.seen()
-    assert 200_000 < (await gateway.metrics()).sum("gateway_body_octets") < 210_000
+    assert 200_000 < (await gateway.metrics()).sum("gateway_body_bytes") < 210_000
     gate.set()
     assert (await running).status == 200

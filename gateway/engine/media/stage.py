@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from gateway.canonical.content import (
@@ -38,6 +40,7 @@ from gateway.engine.media.pipe import Job
 from gateway.engine.media.store import Store
 from gateway.errors import BadRequest, GatewayError, PartRefused
 from gateway.families.budget import budget_of
+from gateway.observe import Metrics
 from gateway.routing.conversion import Able, Way, ways_to
 from gateway.settings import Settings
 
@@ -73,7 +76,10 @@ class Ready:
 class MediaStage:
     """One per process."""
 
-    def __init__(self, fetcher: Fetcher | None = None, workers: Workers | None = None) -> None:
+    def __init__(
+        self, fetcher: Fetcher | None = None, workers: Workers | None = None, metrics: Metrics | None = None
+    ) -> None:
+        self._metrics = metrics or Metrics()
         self._fetched: Store[Fetched] = Store(KEPT)
         self._converted: Store[list[Piece]] = Store(KEPT)
         self._fetcher = fetcher or Fetcher(self._fetched)
@@ -112,12 +118,18 @@ class MediaStage:
 
     async def fetch(self, url: str, settings: Settings, limit: int, path: str) -> Fetched:
         guard = Guard(settings.media.remote, frozenset(settings.media.allow))
-        return await self._fetcher.fetch(url, guard, limit, path)
+        with _timed(self._metrics.fetched):
+            return await self._fetcher.fetch(url, guard, limit, path)
 
     async def convert(self, job: Job, media: Media, path: str) -> list[Piece]:
         key = tuple(sorted((k, str(v)) for k, v in job.items())), await digest(media)
+
+        async def make() -> list[Piece]:
+            with _timed(partial(self._metrics.converted, job["do"])):
+                return await self.workers.convert(job, media)
+
         try:
-            return await self._converted.get(key, lambda: self.workers.convert(job, media), _size)
+            return await self._converted.get(key, make, _size)
         except GatewayError as e:
             raise type(e)(e.message, param=path, code=e.code, retry_after=e.retry_after) from None
 
@@ -321,6 +333,20 @@ def _swapped(parts: list[Part], instead: dict[int, list[Part]]) -> list[Part]:
         else:
             out += instead.get(id(part), [part])
     return parts if same(out, parts) else out
+
+
+@contextmanager
+def _timed(count: Callable[[int, float], None]) -> Iterator[None]:
+    """Counts what is done in it: 200 or its error's status, and how long it took. What nobody waits for any more is not
+    counted."""
+    clock = asyncio.get_running_loop().time
+    begun = clock()
+    try:
+        yield
+    except GatewayError as e:
+        count(e.status, clock() - begun)
+        raise
+    count(200, clock() - begun)
 
 
 async def _all(*waiting: Coroutine[Any, Any, T]) -> list[T]:

@@ -23,8 +23,10 @@ from gateway.engine.media.stage import MediaStage, Ready, stamp
 from gateway.engine.media.store import Store
 from gateway.engine.receipt import fates_of
 from gateway.errors import BadRequest, PartRefused, TooLarge
+from gateway.observe import Metrics
 from gateway.settings import MediaSettings, Settings
 from tests import made
+from tests.faults.running import Metrics as Read
 from tests.made import needs_ffmpeg
 
 pytest.importorskip("av", reason="the extra `media` is not installed")
@@ -44,8 +46,13 @@ DEAF = Facts(image=True, image_formats=frozenset({"image/png", "image/jpeg"}), f
 
 
 @pytest.fixture
-async def stage() -> AsyncIterator[MediaStage]:
-    found = MediaStage(Fetcher(Store(1 << 20), resolve, httpx2.MockTransport(serve)), Workers())
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+async def stage(metrics: Metrics) -> AsyncIterator[MediaStage]:
+    found = MediaStage(Fetcher(Store(1 << 20), resolve, httpx2.MockTransport(serve)), Workers(), metrics)
     yield found
     await found.close()
 
@@ -100,6 +107,30 @@ async def test_what_fits_is_not_touched(stage: MediaStage) -> None:
         got = await stage.ready(asked, KINDS[name], SETTINGS)
         assert got.request is asked and got.fates == {}
     assert stage.workers.pids == []
+
+
+@needs_ffmpeg
+async def test_what_was_converted_is_counted_once(stage: MediaStage, metrics: Metrics) -> None:
+    """What is kept from the last time was not made again."""
+    one = sound("flac")
+    for _ in range(2):
+        await ready(stage, KINDS["llamacpp"], one)
+    broken = Audio(Media("audio/ogg", base64=b64encode(made.sound("opus", 0.5)[:200]).decode()))
+    with pytest.raises(NotConverted):
+        await ready(stage, KINDS["llamacpp"], broken)
+    got = Read.read(metrics.render().decode())
+    counted = {r: got.sum("gateway_media_conversions_total", made="sound", result=r) for r in ("ok", "refused")}
+    assert counted == {"ok": 1, "refused": 1}
+    assert got.sum("gateway_media_conversion_seconds_count", made="sound") == 2
+    assert got.sum("gateway_media_conversion_seconds_sum") > 0
+
+
+async def test_what_was_fetched_is_counted(stage: MediaStage, metrics: Metrics) -> None:
+    await ready(stage, KINDS["vllm"], Image(Media("image/png", url="https://example.com/a.png")))
+    with pytest.raises(BadRequest):
+        await ready(stage, KINDS["vllm"], Image(Media("image/png", url="https://example.com/none.png")))
+    got = Read.read(metrics.render().decode())
+    assert got.labels("gateway_media_fetches_total", "result") == {"ok": 1, "refused": 1, "failed": 0}
 
 
 @needs_ffmpeg
