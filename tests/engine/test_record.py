@@ -105,8 +105,7 @@ def test_one_that_no_server_saw_has_no_target_and_none_of_its_numbers():
 def test_a_client_s_own_word_is_no_label():
     kept = Kept()
     kept.recorder.finish(finished(parts=["text", "some_vendors_part"]), 102.0, 0.0)
-    counted = kept.read().labels("gateway_parts_total", "modality")
-    assert {name: count for name, count in counted.items() if count} == {"text": 1, "other": 1}
+    assert kept.read().labels("gateway_parts_total", "modality") == {"text": 1, "other": 1}
 
 
 @pytest.mark.parametrize(

@@ -131,10 +131,10 @@ class Metrics:
         return sum(v for (n, have), v in self.samples.items() if n == name and wanted <= have)
 
     def labels(self, name: str, label: str) -> dict[str, float]:
-        """What is counted under each value of one label."""
+        """What is counted under each value of one label, what a counter has not seen yet left out."""
         out: dict[str, float] = {}
         for (n, have), value in self.samples.items():
-            if n == name:
+            if n == name and (value or not name.endswith("_total")):
                 key = dict(have).get(label, "")
                 out[key] = out.get(key, 0.0) + value
         return out
