@@ -31,6 +31,7 @@ from gateway.engine.state import State, StateUnusable
 from gateway.engine.upstream import Upstream
 from gateway.observe import Log, Metrics
 from gateway.server.auth import Keys
+from gateway.server.door import Door
 from gateway.server.explain import ExplainPaths
 from gateway.server.files import UploadDoor, add_files
 from gateway.server.front import Endpoint, Front
@@ -64,6 +65,7 @@ class Gateway:
         self.memory = Memory(settings.limits.memory)
         self.metrics.bodies(lambda: self.memory.held)
         self.keys = Keys(settings)
+        self.door = Door(settings)
         self.started = int(time.time())
         self.front: Front
         self.upstream: Upstream
@@ -92,6 +94,7 @@ class Gateway:
             self._routes(),
             self.recorder,
             lambda: self.keys,
+            lambda: self.door,
             lambda: self.settings,
             self._find(),
             UploadDoor(self.state.files).opens,
@@ -117,9 +120,9 @@ class Gateway:
         NotBuilt or NeedsRestart, and nothing has changed."""
         refuse_unbuilt(settings)
         check_fixed(self.settings, settings)
-        keys = Keys(settings)
+        keys, door = Keys(settings), Door(settings)
         self.fleet.apply(settings)
-        self.settings, self.keys = settings, keys
+        self.settings, self.keys, self.door = settings, keys, door
         self.memory.limit = settings.limits.memory
         self.log.set_level(settings.log.level)
         self.prober.sync()

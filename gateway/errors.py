@@ -4,7 +4,7 @@
     ├── BadRequest 400 ── InvalidJson, MissingParameter, UnsupportedParameter, PartRefused,
     │                     ContextTooLong, NoTargetFits, UpstreamRefused (MediumRefused, NeedsOtherForm),
     │                     WrongModality
-    ├── InvalidKey 401   ModelNotAllowed 403   PrivacyRail 403
+    ├── InvalidKey 401   ModelNotAllowed 403   ModalityNotAllowed 403   PrivacyRail 403   FromElsewhere 403
     ├── ModelNotFound 404   NotFound 404   MethodNotAllowed 405   RequestTimeout 408
     ├── TooLarge 413   UnsupportedMedia 415   NoWebSocket 426   RateLimited 429   HeadTooLarge 431
     ├── Internal 500 (a bug, by definition)   NotImplementedHere 501
@@ -120,6 +120,16 @@ class InvalidKey(GatewayError):
 
 class ModelNotAllowed(GatewayError):
     status, type, code = 403, "permission_error", "model_not_allowed"
+
+
+class ModalityNotAllowed(GatewayError):
+    status, type, code = 403, "permission_error", "modality_not_allowed"
+
+
+class FromElsewhere(GatewayError):
+    """Where nobody needs a key: a page of another origin, or a name that is not this machine's, leads here."""
+
+    status, type, code = 403, "permission_error", "origin_not_allowed"
 
 
 class PrivacyRail(GatewayError):

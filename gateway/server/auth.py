@@ -12,7 +12,13 @@ from gateway.settings import Settings
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 """What answers without a key: nothing that a request or an answer contained."""
+ADMIN_PATHS = frozenset({"/metrics"})
+"""Of these, what is only at `admin.listen` where there is one."""
 
+_GEMINI = re.compile(
+    r"/(?:v1beta1?|v1alpha|upload)/.*|/v1/(?:models|tunedModels|files)(?:/.*)?|/[^:]*(?:models|endpoints)/.*:\w+"
+)
+"""Paths that clients of the Gemini API use, whose keys may stand in the URL. Elsewhere no key is looked for there."""
 _QUERY_KEY = re.compile(rb"(?:^|&)key=([^&]*)")
 
 
@@ -44,8 +50,8 @@ class Keys:
         return self._id
 
 
-def take_query_key(headers: dict[bytes, bytes], query: bytes) -> None:
-    """A key in the URL counts as one in a header, where no header has any."""
-    found = _QUERY_KEY.search(query)
+def take_query_key(headers: dict[bytes, bytes], path: str, query: bytes) -> None:
+    """A key in the URL of a Gemini path counts as one in a header, where no header has any."""
+    found = _QUERY_KEY.search(query) if _GEMINI.fullmatch(path) and not path.startswith("/v1/route/") else None
     if found is not None and not ({b"authorization", b"x-api-key", b"x-goog-api-key"} & set(headers)):
         headers[b"x-goog-api-key"] = unquote_to_bytes(found[1])

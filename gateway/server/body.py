@@ -199,13 +199,13 @@ def _where(text: str) -> str:
     return text.replace("JSON is malformed: ", "").replace(" - at `$[...]`", "")[:200]
 
 
-def check_media_type(headers: dict[bytes, bytes]) -> None:
-    """Raises UnsupportedMedia unless the body is (or may be taken for) plain JSON."""
+def check_media_type(headers: dict[bytes, bytes], *, said: bool = False) -> None:
+    """Raises UnsupportedMedia unless the body is (or may be taken for) plain JSON. `said`: its type must be there."""
     coding = headers.get(b"content-encoding", b"identity").strip().lower()
     if coding not in (b"", b"identity"):
         raise UnsupportedMedia("send the body without Content-Encoding", code="unsupported_content_encoding")
     kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    if kind not in (b"application/json", b"") and not kind.endswith(b"+json"):
+    if kind != b"application/json" and not kind.endswith(b"+json") and (said or kind):
         raise UnsupportedMedia("send the body as application/json")
 
 

@@ -16,6 +16,7 @@ from gateway.engine.record import Record, Recorder
 from gateway.errors import ClientGone, GatewayError, MethodNotAllowed, NoWebSocket, Overloaded, ShuttingDown
 from gateway.server.answer import CLOSE, HARDENING, Header, Shape, error_answer, internal
 from gateway.server.auth import OPEN_PATHS, Keys, take_query_key
+from gateway.server.door import Door
 from gateway.server.outlet import AsgiOutlet
 from gateway.server.protocol import LINGER_OCTETS, Connection, Scope, Send, closing
 from gateway.server.shape import error_shape
@@ -48,6 +49,7 @@ class Front:
         rest: Asgi,
         recorder: Recorder,
         keys: Callable[[], Keys],
+        door: Callable[[], Door],
         settings: Callable[[], Settings],
         find: Callable[[Scope], Endpoint | None] = lambda _: None,
         opens: Callable[[Scope], str | None] = lambda _: None,
@@ -58,8 +60,10 @@ class Front:
         self._rest = rest
         self._recorder = recorder
         self._keys = keys
+        self._door = door
         self._settings = settings
         self._numbers = itertools.count(secrets.randbits(64))
+        self.open_paths = OPEN_PATHS
         self.draining = False
         self.closed = False
         self.active: dict[asyncio.Task[Any], AsgiOutlet] = {}
@@ -82,19 +86,26 @@ class Front:
         if connection is not None and connection.unread(scope):
             send = closing(scope, send, connection, self._patience)
         if b"key=" in scope["query_string"]:
-            take_query_key(headers, scope["query_string"])
+            take_query_key(headers, scope["path"], scope["query_string"])
+        if b"origin" in headers:
+            allowed = self._door().preflight(scope, headers)
+            if allowed is not None:
+                await AsgiOutlet(send, common, connection).nothing(allowed)
+                return
+            common += self._door().shared_with(headers[b"origin"])
         endpoint = self._endpoints.get(scope["path"])
         if endpoint is None and ":" in scope["path"]:
             endpoint = self._find(scope)
         if endpoint is not None:
             await self._serve(endpoint, scope, headers, receive, AsgiOutlet(send, common, connection))
             return
-        if scope["path"] not in OPEN_PATHS:
-            try:
+        try:
+            self._door().check(scope, headers)
+            if scope["path"] not in self.open_paths:
                 scope["gateway.key"] = self._opens(scope) or self._keys().check(headers)
-            except GatewayError as e:
-                await say(AsgiOutlet(send, common, connection), e, error_shape(scope["path"], headers))
-                return
+        except GatewayError as e:
+            await say(AsgiOutlet(send, common, connection), e, error_shape(scope["path"], headers))
+            return
         try:
             await self._rest(scope, receive, _with_headers(send, common))
         except Exception as e:  # noqa: BLE001  # the framework has answered and raises it again
@@ -130,6 +141,7 @@ class Front:
         assert task is not None
         self.active[task] = outlet
         try:
+            self._door().check(scope, headers)
             key = self._keys().check(headers)
             if scope["method"] != "POST":
                 if b"websocket" in headers.get(b"upgrade", b"").lower():

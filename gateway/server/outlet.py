@@ -85,6 +85,12 @@ class AsgiOutlet:
         await self._put(body, more=False)
         self.done = True
 
+    async def nothing(self, headers: list[Header]) -> None:
+        """An answer without a body."""
+        await self._start(204, [*self._common, *headers])
+        await self._put(b"", more=False)
+        self.done = True
+
     async def begin(self, headers: list[Header], media_type: str) -> None:
         own: list[Header] = [(b"content-type", media_type.encode()), *_STREAM_HEADERS]
         await self._start(200, [*own, *self._common, *clean(headers)])

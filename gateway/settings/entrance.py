@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from gateway.settings.address import Address, read_address
 from gateway.settings.check import Check
-from gateway.settings.model import AdminSettings, AuthSettings
+from gateway.settings.model import AdminSettings, AuthSettings, CorsSettings
 from gateway.settings.problems import Where
 
 
@@ -78,6 +79,18 @@ def read_auth(check: Check, raw: Any, addresses: tuple[Address, ...]) -> AuthSet
             "listen: 127.0.0.1:4000",
         )
     return auth
+
+
+def read_cors(check: Check, top: Mapping[str, Any]) -> CorsSettings:
+    """`*` where nobody needs a key would be a gateway that every page on the net may use."""
+    cors = check.section(("cors",), CorsSettings, top.get("cors", {})) or CorsSettings()
+    if "*" in cors.origins and not isinstance(top.get("auth"), dict):
+        check.problem(
+            ("cors", "origins"),
+            '"*" with auth: none lets every web page that is open on this machine use the gateway: list the origins, '
+            "or write auth: {api_key_env: GATEWAY_API_KEY}",
+        )
+    return cors
 
 
 def _key_auth(check: Check, where: Where, raw: dict[str, Any]) -> AuthSettings | None:

@@ -9,11 +9,10 @@ from typing import Any, TypeVar
 
 from gateway.settings.check import Check
 from gateway.settings.document import MAX_CHARACTERS, Document, read_document
-from gateway.settings.entrance import read_admin, read_auth, read_listen
+from gateway.settings.entrance import read_admin, read_auth, read_cors, read_listen
 from gateway.settings.fleet import AUTO, check_queue, read_backends, read_models, read_prefer, read_routes
 from gateway.settings.model import (
     AutoSettings,
-    CorsSettings,
     Limits,
     LogSettings,
     MediaSettings,
@@ -86,7 +85,7 @@ def _settings(check: Check) -> Settings:
     values: dict[str, Any] = {
         "listen": listen,
         "auth": read_auth(check, top.get("auth"), (*listen, *admin.listen)),
-        "cors": _section(check, top, "cors", CorsSettings),
+        "cors": read_cors(check, top),
         "backends": backends,
         "models": models,
         "routes": read_routes(check, top.get("routes"), backend_names),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from gateway.settings.model import (
     AdminSettings,
-    CorsSettings,
     Limits,
     LogSettings,
     QuotaSettings,
@@ -29,7 +28,6 @@ def refuse_unbuilt(settings: Settings) -> None:
         "auth.keys_file": settings.auth.mode == "keys_file",
         "quotas": settings.quotas != QuotaSettings(),
         "admin.listen": settings.admin != AdminSettings(),
-        "cors.origins": settings.cors != CorsSettings(),
         "log.format": settings.log.format != LogSettings().format,
         "otel": settings.otel is not None,
         "tls": settings.tls is not None,

@@ -82,7 +82,7 @@ def event_data(body: bytes) -> list[str]:
 
 
 def request_bytes(
-    method: str, path: str, headers: dict[str, str] | None = None, body: bytes | None = None, host: str = "gateway"
+    method: str, path: str, headers: dict[str, str] | None = None, body: bytes | None = None, host: str = "localhost"
 ) -> bytes:
     fields = {"Host": host, **(headers or {})}
     if body is not None and "Content-Length" not in fields and "Transfer-Encoding" not in fields:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from gateway.errors import InvalidKey
-from gateway.server.auth import OPEN_PATHS, Keys
+from gateway.server.auth import OPEN_PATHS, Keys, take_query_key
 from gateway.settings import parse
 from tests.conftest import GatewayFor, Upstreams
-from tests.faults.rawclient import request_bytes
+from tests.faults.rawclient import json_request, request_bytes
 from tests.faults.running import COUNTED, KEY, config
 
 BACKENDS = "backends: {a: {kind: vllm, url: 'http://127.0.0.1:1'}}\n"
@@ -79,3 +79,49 @@ async def test_every_route_but_the_open_ones_wants_a_key(upstreams: Upstreams, g
             got = await gateway.send(head, counts=path in served - {"/openapi.json"}, no_body=method == "HEAD")
             assert (got.status == 401) == (path not in OPEN_PATHS), (method, path, got.status)
     assert not wire.requests
+
+
+GEMINI = ["/v1beta/models", "/v1beta/models/x:generateContent", "/v1alpha/files", "/upload/v1beta/files", "/v1/models"]
+GEMINI += ["/v1/models/x:streamGenerateContent", "/v1/files/abc", "/v1beta1/publishers/google/models/x:generateContent"]
+GEMINI += ["/models/x:generateContent", "/v1/tunedModels"]
+OTHERS = [
+    "/v1/chat/completions",
+    "/v1/messages",
+    "/v1/responses",
+    "/api/chat",
+    "/api/tags",
+    "/",
+    "/openapi.json",
+    "/v1",
+]
+OTHERS += ["/v1/route/explain", "/v1/route/explain/v1beta/models/x:generateContent", "/v1/embeddings", "/v1/modelsx"]
+
+
+@pytest.mark.parametrize("path", GEMINI + OTHERS)
+def test_a_key_in_the_url_counts_on_geminis_paths_only(path: str):
+    headers: dict[bytes, bytes] = {}
+    take_query_key(headers, path, b"alt=sse&key=a%2Bb")
+    assert headers == ({b"x-goog-api-key": b"a+b"} if path in GEMINI else {})
+    given = {b"authorization": b"Bearer x"}
+    take_query_key(given, path, b"key=y")
+    assert given == {b"authorization": b"Bearer x"}
+
+
+async def test_a_key_in_the_url_is_nowhere_to_be_read(upstreams: Upstreams, gateway_for: GatewayFor):
+    [wire] = await upstreams()
+    gateway = await gateway_for(config(wire, auth={"api_key_env": "K"}), env={"K": KEY})
+    gateway.secrets.append(KEY)
+    for path, status in (
+        ("/v1beta/models", 200),
+        ("/v1beta/nothing", 404),
+        ("/v1/models", 200),
+        ("/openapi.json", 401),
+    ):
+        got = await gateway.get(f"{path}?key={KEY}")
+        assert got.status == status, got
+    body = {"contents": [{"parts": [{"text": "hi"}]}]}
+    for method, status in (("generateContent", 200), ("streamGenerateContent", 200), ("nothing", 404)):
+        got = await gateway.send(json_request(f"/v1beta/models/gemma-4:{method}?key={KEY}", body))
+        assert got.status == status, got
+    assert (await gateway.send(json_request(f"{COUNTED[0]}?key={KEY}", {}))).status == 401
+    assert wire.requests and not any(KEY in str(r.headers) or KEY in r.path for r in wire.requests)

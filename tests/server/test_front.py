@@ -255,7 +255,7 @@ async def test_HEAD_is_GET_without_the_body(path: str, gateway: Running):
 @pytest.mark.parametrize("path", ["/v1/models/", "/healthz/", "/v1/route/explain/", "/v1/chat/completions/"])
 async def test_no_path_is_answered_with_a_redirect(path: str, gateway: Running):
     for method in ("GET", "POST"):
-        data = request_bytes(method, path, {**JSON, "Host": "evil.example"}, b"{}" if method == "POST" else None)
+        data = request_bytes(method, path, {**JSON, "Host": "evil.localhost"}, b"{}" if method == "POST" else None)
         got = await gateway.send(data, counts=False)
         assert got.status in (404, 405) and got.header("location") is None, got
 

@@ -23,7 +23,6 @@ from tests.settings.test_examples import CONFIG, ENV
         ("otel: {endpoint: 'http://c:1'}", "otel"),
         ("quotas: {in_flight: 1}", "quotas"),
         ("admin: {listen: '127.0.0.1:4001'}", "admin.listen"),
-        ("cors: {origins: 'https://a.example'}", "cors.origins"),
     ],
 )
 def test_every_key_that_would_have_no_effect_is_named(text: str, name: str) -> None:
