@@ -25,7 +25,7 @@ SMUGGLED = {
     "Proxy-Authorization": f"Basic {CANARY}",
     "Accept-Encoding": "gzip, br",
     "User-Agent": "evil/1.0",
-    "Origin": "https://evil.example",
+    "Origin": "https://evil.localhost",
     "Range": "bytes=0-1",
     "X-Odd": "a\tb",
     "TE": "trailers",
