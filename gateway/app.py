@@ -16,6 +16,7 @@ from gateway.dialects import anthropic, ollama
 from gateway.dialects.openai import chat_codec, completion_codec, embedding_codec
 from gateway.dialects.openai.responses import responses_codec
 from gateway.engine.admission import Memory
+from gateway.engine.credentials import Credentials
 from gateway.engine.deadlines import Sweep, sweep_interval
 from gateway.engine.dispatch import Dispatcher
 from gateway.engine.files import Files
@@ -44,7 +45,7 @@ from gateway.server.reload import follow
 from gateway.server.responses import Answers, ResponsesEndpoint, add_responses
 from gateway.server.routes import build_routes
 from gateway.server.stopping import Orders, drain, either, signals
-from gateway.settings import Settings, check_fixed, refuse_unbuilt
+from gateway.settings import NoCredentials, Settings, check_fixed, refuse_unbuilt
 
 GRACE = 5.0
 """Seconds for which a gateway that others than this machine can reach still takes connections after a SIGTERM: it takes
@@ -57,9 +58,9 @@ class Gateway:
     def __init__(self, settings: Settings, log: Log | None = None) -> None:
         refuse_unbuilt(settings)
         self.settings = settings
-        self.fleet = Fleet()
-        self.metrics = Metrics(self._rows, lambda: server_rows(self.fleet))
         self.log = log or Log(level=settings.log.level)
+        self.fleet = Fleet(Credentials(told=self._no_token))
+        self.metrics = Metrics(self._rows, lambda: server_rows(self.fleet))
         self.recorder = Recorder(self.metrics, self.log)
         self.sweep = Sweep(sweep_interval(settings))
         self.memory = Memory(settings.limits.memory)
@@ -78,9 +79,11 @@ class Gateway:
         self.answers = Answers(self.state.answers)
 
     async def start(self) -> None:
-        """Builds what needs the running loop, and looks at every server once, briefly. Raises StateUnusable."""
+        """Builds what needs the running loop, and looks at every server once, briefly. Raises StateUnusable or
+        NoCredentials."""
         await self.state.open()
         self.fleet.apply(self.settings)
+        await self.fleet.open_credentials()
         self.upstream = Upstream()
         self.prober = Prober(self.fleet, self._changed)
         self.relay = Relay(self.upstream, self.sweep)
@@ -111,6 +114,7 @@ class Gateway:
         await self.sweep.stop()
         await self.media.close()
         await self.upstream.close()
+        await self.fleet.credentials.close()
         await self.state.close()
         self.recorder.flush()
         self.log.flush()
@@ -130,6 +134,9 @@ class Gateway:
         self.metrics.configured(settings.digest, settings.backends)
         self.metrics.reload("applied")
         self.log.events.info("reloaded", digest=settings.digest)
+
+    def _no_token(self, words: str) -> None:
+        self.log.events.error("no token for servers that want one", error=words)
 
     def _disk_refused(self, words: str) -> None:
         self.log.events.error("state.dir: something could not be kept", error=words)
@@ -208,15 +215,15 @@ async def serve(
     stop: asyncio.Event | None = None,
 ) -> int:
     """Serves until SIGTERM, SIGINT or `stop`. `config` is watched: a changed file or SIGHUP reloads it with `env`.
-    `ready` is called with the base URL once the sockets listen. Raises PortTaken or StateUnusable. Returns the exit
-    code."""
+    `ready` is called with the base URL once the sockets listen. Raises PortTaken, StateUnusable or NoCredentials.
+    Returns the exit code."""
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # a client's broken HTTP is not the operator's concern
     gateway = Gateway(settings)
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(listen(a.host, a.port)) for a in settings.listen]
         try:
             await gateway.start()
-        except StateUnusable:
+        except (StateUnusable, NoCredentials):
             await gateway.state.close()
             raise
         try:

@@ -126,6 +126,8 @@ class Backend(Protocol):
     """It keeps the cached prompts of several tenants apart where it is told whose a request is."""
     loose_arguments: bool
     """It gives numbers and truth values among a call's arguments as texts."""
+    token_scope: str
+    """Where it takes short-lived tokens instead of a lasting key: the scope that they must have. Else ""."""
     reads_thoughts: bool
     """It tells its model's thoughts from the answer, also where the prompt ended inside of one."""
     assumed: Facts

@@ -68,6 +68,8 @@ class OpenAIWire:
     """It tells its model's thoughts from the answer, also where the prompt ended inside of one."""
     parts_tenants: ClassVar[bool] = False
     """It keeps the cached prompts of several tenants apart where it is told whose a request is."""
+    token_scope: ClassVar[str] = ""
+    """What short-lived tokens must be good for, where it takes those instead of a lasting key."""
     loose_arguments: ClassVar[bool] = False
     """Its parser returns numbers and truth values of Gemma 4's calls as texts (vllm-project/vllm#47906)."""
     health: ClassVar[str] = "/health"

@@ -106,6 +106,7 @@ class Backend:
     names_itself: ClassVar[bool] = False
     loose_arguments: ClassVar[bool] = False
     parts_tenants = False
+    token_scope: ClassVar[str] = ""
     reads_thoughts: ClassVar[bool] = True
     default_url: ClassVar[str] = "https://generativelanguage.googleapis.com"
     assumed: ClassVar[Facts] = Facts(

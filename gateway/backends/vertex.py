@@ -9,7 +9,8 @@ gateways' source, not run. It speaks Chat Completions, not `generateContent`.
   older containers take a chat only wrapped in `:predict`, answer whole, know no tools, and tell their errors inside a
   reply of status 200.
 - `google/gemma4@gemma-4-31b-it` is a name to deploy, not to call.
-- Tokens are Application Default Credentials; the engine gets and renews them.
+- Tokens are Application Default Credentials; the engine gets and renews them. A key in `api_key_env` is sent as it is
+  instead, and a private `url` gets none unless it has `local: false`.
 Sources: https://cloud.google.com/vertex-ai/generative-ai/docs/maas/use-open-models,
 https://cloud.google.com/vertex-ai/docs/predictions/use-dedicated-endpoints,
 https://cloud.google.com/vertex-ai/generative-ai/docs/open-models/use-gemma.
@@ -37,6 +38,7 @@ from gateway.canonical.needs import content_parts
 from gateway.canonical.requests import Chat, Request, ThinkingConfig
 from gateway.errors import GatewayError, NotImplementedHere, PartRefused, UnsupportedParameter
 
+REQUIRES: Final = {"google.auth": "vertex"}
 MANAGED: Final = "google/gemma-4-26b-a4b-it-maas"
 _MANAGED_FACTS: Final = Facts(
     operations=frozenset({"chat"}),
@@ -103,6 +105,7 @@ class Backend(OpenAIWire):
     local = False
     tier = 2
     slots = 16
+    token_scope: ClassVar[str] = "https://www.googleapis.com/auth/cloud-platform"
     default_url: ClassVar[str] = base_url("global")
     assumed = Facts(
         operations=frozenset({"chat"}),

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from gateway import __version__
 from gateway.cli import asking, check, doctor, serve
 from gateway.cli.refused import Refused, refusal_of
-from gateway.settings import ConfigErrors, NotBuilt
+from gateway.settings import ConfigErrors, NoCredentials, NotBuilt
 
 
 def run(argv: Sequence[str]) -> int:
@@ -34,6 +34,8 @@ def run(argv: Sequence[str]) -> int:
         code: int = parsed.run(parsed)
     except (Refused, ConfigErrors, NotBuilt) as e:
         return refusal_of(e, parsed.command, as_json=getattr(parsed, "json", False))
+    except NoCredentials as e:
+        return refusal_of(Refused(str(e)), parsed.command, as_json=getattr(parsed, "json", False))
     except KeyboardInterrupt:
         return 130
     return code

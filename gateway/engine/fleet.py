@@ -16,13 +16,14 @@ from gateway.backends import Backend, Discovery, Model, Place, load
 from gateway.canonical.facts import FACT_NAMES, Facts, Finding, Source, State, Target, layer, shown_model
 from gateway.canonical.requests import ThinkingConfig
 from gateway.engine.admission import Gate
+from gateway.engine.credentials import Credentials, Signed, Tokens
 from gateway.engine.news import News, drift
 from gateway.engine.upstream import Address
 from gateway.errors import ModelGone, ModelNotFound
 from gateway.families import identify
 from gateway.routing.breaker import Breaker
 from gateway.routing.candidate import Candidate
-from gateway.settings import BackendSettings, Settings
+from gateway.settings import BackendSettings, NoCredentials, Settings
 
 MAY_ASK_EVERY = 1.0
 """Seconds between two requests to a target that fails but is the only one."""
@@ -77,10 +78,17 @@ class Server:
     model's id. `findings`: the newest full probe's. `skew`: seconds that its clock is ahead of ours, None where it does
     not tell the time."""
 
-    def __init__(self, settings: BackendSettings, backend: Backend | None, queue: int = 100) -> None:
+    def __init__(
+        self,
+        settings: BackendSettings,
+        backend: Backend | None,
+        queue: int = 100,
+        credentials: Credentials | None = None,
+    ) -> None:
         self.settings = settings
         self.backend = backend
         self.queue = queue
+        self._credentials = credentials or Credentials()
         self.models: tuple[str, ...] = ()
         self._locate()
         self.state: State = "unprobed"
@@ -123,7 +131,17 @@ class Server:
         if self.backend is not None:
             place = Place(s.url or "", s.project or "", s.location or "", s.endpoint or "", self.models)
             self.backend = self.backend.placed(place)
-        self.address = _address(s, self.backend)
+        self.signed = Signed(_address(s, self.backend), self._tokens())
+
+    def _tokens(self) -> Tokens | None:
+        """None where the configuration has a key for it, or its kind wants none. One's own machines get no token."""
+        scope = self.backend.token_scope if self.backend is not None else ""
+        wanted = scope and self.settings.api_key is None and not self.settings.local
+        return self._credentials.of(scope) if wanted else None
+
+    @property
+    def address(self) -> Address:
+        return self.signed.plain
 
     def live(self, state: State, detail: str = "") -> None:
         """Liveness changed. Deployments that were usable follow; a mismatch stays one until the next full probe."""
@@ -346,7 +364,8 @@ class Fleet:
     """All servers, and the public names. `apply` takes a new configuration; a server whose kind and address it leaves
     alone stays what it is."""
 
-    def __init__(self) -> None:
+    def __init__(self, credentials: Credentials | None = None) -> None:
+        self.credentials = credentials or Credentials()
         self.settings: Settings
         self.servers: dict[str, Server] = {}
         self._exact: dict[str, Name] = {}
@@ -362,7 +381,7 @@ class Fleet:
         for name, b in settings.backends.items():
             server = self.servers.get(name)
             if server is None or (server.settings.kind, server.settings.url) != (b.kind, b.url):
-                server = Server(b, load(b.kind) if b.kind else None, queue)
+                server = Server(b, load(b.kind) if b.kind else None, queue, self.credentials)
             servers[name] = server
         self.servers, self.settings = servers, settings
         targets = [t for model in settings.models.values() for t in model.targets]
@@ -372,6 +391,15 @@ class Fleet:
         for t in targets:
             servers[t.backend].wanted(t.model or "").candidate.weight = t.weight
         self.rename()
+
+    async def open_credentials(self) -> None:
+        """Looks for what servers without a lasting key need. Raises NoCredentials, which names the server."""
+        for name, server in self.servers.items():
+            if server.signed.tokens is not None:
+                try:
+                    await server.signed.tokens.open()
+                except NoCredentials as e:
+                    raise NoCredentials(f"backends.{name}: {e}") from None
 
     def rename(self) -> None:
         """Builds the table of public names anew: after a new configuration, and when a probe found other models."""

@@ -21,6 +21,8 @@ from gateway.backends.wire.listing import trouble
 from gateway.canonical.facts import State
 from gateway.engine.fleet import Fleet, Server
 from gateway.engine.load import measure
+from gateway.engine.upstream import Address
+from gateway.errors import BadCredentials
 
 MAX_REPLY = 8 << 20
 STEADY: tuple[State, ...] = ("ready", "cold")
@@ -115,9 +117,14 @@ class Prober:
         """Liveness. A server that is back is probed in full at once, before it is used again."""
         assert server.backend is not None
         before = server.state
-        state: State = await self._run(server, server.backend.alive())
+        state: State
+        if words := await _without_token(server):
+            server.slow = False
+            state = "down"
+        else:
+            state = await self._run(server, server.backend.alive())
         if state not in STEADY:
-            words = "it does not answer" if state == "down" else "it is loading its model"
+            words = words or ("it does not answer" if state == "down" else "it is loading its model")
             self._failed(server, state, words, certain=not server.slow)
         elif before in STEADY:
             server.failures = 0
@@ -147,7 +154,11 @@ class Prober:
                 server.next_facts = 0.0
                 self._tell(server, before, detail)
                 return
-        found: Discovery = await self._run(server, server.backend.probe())
+        found: Discovery
+        if words := await _without_token(server):
+            found = Discovery("down", detail=words)
+        else:
+            found = await self._run(server, server.backend.probe())
         if server.slow and before in STEADY and await self._late(server, found):
             server.suspected = server.suspected or suspected
             return
@@ -230,27 +241,51 @@ class Prober:
         timeout = server.settings.timeouts.probe
         try:
             async with asyncio.timeout(max(timeout, 0.05) * (1 if call.method == "GET" else 5)):
-                async with self._client(server.address.origin[2]).stream(
-                    call.method,
-                    server.address.url + call.path,
-                    content=call.octets() if call.body is not None else None,
-                    headers={"content-type": "application/json", **call.headers, **server.address.headers},
-                    timeout=None,
-                ) as response:
-                    pieces = []
-                    size = 0
-                    async for data in response.aiter_raw():
-                        pieces.append(data)
-                        size += len(data)
-                        if size > MAX_REPLY:
-                            return Reply(0, error="its reply to a probe is larger than 8 MiB")
-                    _note_clock(server, response.headers.get("date"))
-                    return Reply(response.status_code, dict(response.headers), b"".join(pieces))
+                return await server.signed.through(
+                    lambda address: self._exchange(server, call, address), lambda reply: reply.status
+                )
+        except BadCredentials as e:
+            return Reply(0, error=_trouble_with_token(server, e))
         except TimeoutError:
             server.slow = True
             return Reply(0, error=f"it did not answer a probe within {timeout:g} s")
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as e:
             return Reply(0, error=_words(e))
+
+    async def _exchange(self, server: Server, call: Call, address: Address) -> Reply:
+        async with self._client(address.origin[2]).stream(
+            call.method,
+            address.url + call.path,
+            content=call.octets() if call.body is not None else None,
+            headers={"content-type": "application/json", **call.headers, **address.headers},
+            timeout=None,
+        ) as response:
+            pieces = []
+            size = 0
+            async for data in response.aiter_raw():
+                pieces.append(data)
+                size += len(data)
+                if size > MAX_REPLY:
+                    return Reply(0, error="its reply to a probe is larger than 8 MiB")
+            _note_clock(server, response.headers.get("date"))
+            return Reply(response.status_code, dict(response.headers), b"".join(pieces))
+
+
+async def _without_token(server: Server) -> str:
+    """Why no token can be had, where the server wants one; "" if all is well. Kinds whose servers are asked nothing
+    would look well otherwise."""
+    if server.signed.tokens is None:
+        return ""
+    try:
+        await server.signed.tokens.get()
+    except BadCredentials as e:
+        return _trouble_with_token(server, e)
+    return ""
+
+
+def _trouble_with_token(server: Server, error: BadCredentials) -> str:
+    tokens = server.signed.tokens
+    return tokens.trouble if tokens is not None and tokens.trouble else error.message
 
 
 def _note_clock(server: Server, date: str | None) -> None:

@@ -111,7 +111,7 @@ class Relay:
             try:
                 job.record.sent = job.record.sent or now
                 job.sent = now
-                exchange = await self._upstream.send(call, d.server.address, job.context.request_id)
+                exchange = await d.server.signed.send(self._upstream, call, job.context.request_id)
                 if exchange.status != 200:
                     raise await self._refused(exchange, backend)
                 if call.streamed and (job.streamed or exchange.content_type == call.event_type):
@@ -133,7 +133,7 @@ class Relay:
         assert d.server.backend is not None
         end = asyncio.get_running_loop().time() + seconds
         with Watch(self._sweep, end, end):
-            exchange = await self._upstream.send(call, d.server.address, "count")
+            exchange = await d.server.signed.send(self._upstream, call, "count")
             try:
                 if exchange.status != 200:
                     raise await self._refused(exchange, d.server.backend)

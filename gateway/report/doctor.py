@@ -152,7 +152,7 @@ async def _too_large(server: Server, upstream: Upstream, path: str, size: int) -
     call = Call("POST", path, [blanks] * max(1, size // PIECE))
     try:
         async with asyncio.timeout(PATIENCE):
-            exchange = await upstream.send(call, server.address, "doctor")
+            exchange = await server.signed.send(upstream, call, "doctor")
             status = exchange.status
             exchange.close()
             return status == 413

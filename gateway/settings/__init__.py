@@ -21,7 +21,7 @@ from gateway.settings.model import (
     Timeouts,
     TlsSettings,
 )
-from gateway.settings.problems import ConfigErrors, ConfigProblem
+from gateway.settings.problems import ConfigErrors, ConfigProblem, NoCredentials
 from gateway.settings.restart import NeedsRestart, check_fixed
 from gateway.settings.unbuilt import NotBuilt, refuse_unbuilt
 
@@ -40,6 +40,7 @@ __all__ = [
     "MediaSettings",
     "ModelSettings",
     "NeedsRestart",
+    "NoCredentials",
     "NotBuilt",
     "OtelSettings",
     "QuotaSettings",

@@ -61,3 +61,8 @@ def choices(given: str, valid: Iterable[str]) -> str:
 def quoted(value: str) -> str:
     """A value as a message shows it: one line, of bounded length."""
     return repr(value if len(value) <= 60 else value[:57] + "...")
+
+
+class NoCredentials(Exception):
+    """A server takes no lasting key, and this machine has nothing to get a token with. The words are for the operator,
+    with the line to type."""

@@ -28,6 +28,7 @@ class Scripted:
 
     kind = "scripted"
     tier, slots, local, names_itself = 1, 2, True, False
+    token_scope = ""
     assumed = Facts()
     hints: dict[str, str] = {}
 
