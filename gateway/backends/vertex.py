@@ -2,7 +2,8 @@
 gateways' source, not run. It speaks Chat Completions, not `generateContent`.
 
 - The managed model `google/gemma-4-26b-a4b-it-maas` is served at `global` only: text and pictures, tools, schemas; no
-  thinking. There is no list of managed models: what the configuration names is taken to be there.
+  thinking. It reads pictures at `gs://` addresses itself; a container on an endpoint does not. There is no list of
+  managed models: what the configuration names is taken to be there.
 - An endpoint of one's own has a number. It is called at the location's shared host, or at a host of its own, whose name
   `gcloud ai endpoints describe` shows as `dedicatedEndpointDns`: that is the backend's `url`.
 - What runs behind an endpoint is seen from its container's image. With vLLM tools and sound work as they do there; the
@@ -48,6 +49,7 @@ _MANAGED_FACTS: Final = Facts(
     tools=True,
     thinking=False,
     context=262144,
+    own_uris=frozenset({"gs://"}),
 )
 _DEPLOYABLE = re.compile(r"(?:publishers/)?[\w-]+/(?:models/)?[\w.-]+@[\w.-]+")
 _REGIONS: Final = ("us", "eu")

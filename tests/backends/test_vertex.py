@@ -12,7 +12,7 @@ from gateway.backends import Place, Reply, load, run_probe
 from gateway.backends.vertex import MANAGED, Backend, base_url, right_form
 from gateway.backends.wire.samples import PNG, WAV
 from gateway.canonical.content import Audio, Image, Media, Message, Text
-from gateway.canonical.facts import Facts, Target
+from gateway.canonical.facts import Facts, Target, layer
 from gateway.canonical.requests import (
     Chat,
     Completion,
@@ -57,6 +57,20 @@ def test_the_managed_model() -> None:
     assert call.streamed and call.dropped == ["min_p"]
     thinking = Chat("public", [USER], thinking=ThinkingConfig(True, "high", 100))
     assert "thinking" in built(managed(), thinking, thinking=False).dropped
+
+
+def test_pictures_that_only_google_can_read() -> None:
+    """A managed model reads them by their address; a container on an endpoint does not, so it is told by path."""
+    chat = Chat(
+        "m", [Message("user", [Image(Media("image/png", url="gs://bucket/a.png"), path="messages[0].content[0]")])]
+    )
+    facts = layer(("probed", probe(managed()).models[0].facts), ("assumed", Backend.assumed))
+    call = managed().build(chat, Target("v", "vertex", MANAGED), facts)
+    (content,) = body_of(call)["messages"][0]["content"]
+    assert content["image_url"]["url"] == "gs://bucket/a.png"
+    with pytest.raises(errors.PartRefused) as caught:
+        built(own(), chat)
+    assert caught.value.param == "messages[0].content[0]"
 
 
 def test_endpoints() -> None:
