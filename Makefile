@@ -2,7 +2,7 @@
 PYTHON = .venv/bin/python
 SETUP = @sh scripts/setup
 
-.PHONY: help demo test laws test-sdks test-agents test-keras test-mlx check format bench lock clean
+.PHONY: help demo test laws test-sdks test-agents test-package test-keras test-mlx check format bench docs lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
@@ -28,6 +28,13 @@ test-agents: ## coding agents from npm do a task through the gateway (1.7 GB, no
 	$(SETUP) dev
 	@sh scripts/clients agents
 	@GATEWAY_TEST_AGENTS=1 sh scripts/loopback $(PYTHON) -m pytest -rs -W ignore tests/agents $(ARGS)
+
+test-package: ## the wheel, installed into an empty environment, answers its demo's calls
+	$(SETUP) dev
+	@sh scripts/package
+
+docs: ## the pages of docs/ as a site, in site/ (strict: a broken link is an error)
+	@sh scripts/docs
 
 test-keras: ## the keras worker on a real keras-hub, in an environment of its own (1.2 GB); not part of `make test`
 	@sh scripts/keras
@@ -57,5 +64,5 @@ lock: ## writes requirements/*.txt again, with the newest versions that fit
 	@sh scripts/lock
 
 clean: ## removes what the other targets made
-	rm -rf .venv .cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist
+	rm -rf .venv .cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
