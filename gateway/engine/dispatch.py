@@ -85,6 +85,8 @@ class Dispatcher:
             error = await self._attempts(job, route)
         finally:
             job.quiet()
+        if isinstance(error, PrivacyRail):
+            self._recorder.metrics.privacy_refusal()
         if error is not None:
             job.record.refused = refused_with(route.needs, error)
             await self.fail(job, error)
@@ -117,8 +119,6 @@ class Dispatcher:
                 await self._relay.estimate(job, job.tokens)
                 return None
             tries.last = self.router.refused(route)
-            if isinstance(tries.last, PrivacyRail):
-                self._recorder.metrics.privacy_refusal()
         return tries.last
 
     async def _try(self, job: Job, route: Route, d: Deployment, call: Call, slot: Slot, tries: Tries) -> bool:

@@ -27,7 +27,7 @@ from gateway.engine.stream import REFUSAL_LIMIT, Limits, StreamedReply, decode_r
 from gateway.engine.upstream import Upstream
 from gateway.errors import BadResponse, ClientGone, GatewayError, PrivacyRail, Truncated
 from gateway.filters import complete
-from gateway.routing.fit import privacy_lacks, weight_only
+from gateway.routing.fit import kept_home, privacy_lacks, weight_only
 from gateway.settings import BackendTimeouts
 
 
@@ -87,7 +87,7 @@ class Relay:
         `job.content` says so. `asked`: the request as this target gets it, where that is not `job.request`."""
         backend = d.server.backend
         assert backend is not None
-        check_privacy(job.needs, d, job.context.snapshot.privacy)
+        check_privacy(job.needs, call, d, job.context.snapshot.privacy)
         if job.streamed:
             job.encoder = job.codec.encoder(job.request, job.model)  # nothing of an earlier attempt stays in it
         self._note(job, d, call)
@@ -219,9 +219,12 @@ class Relay:
         await job.outlet.end()
 
 
-def check_privacy(needs: Needs, d: Deployment, privacy: Mapping[str, str]) -> None:
-    """Raises PrivacyRail. Routing has refused this already; the last hop does not take its word for it."""
-    if not d.candidate.local and privacy_lacks(needs, d.candidate, privacy):
+def check_privacy(needs: Needs, call: Call, d: Deployment, privacy: Mapping[str, str]) -> None:
+    """Raises PrivacyRail. Routing has refused this already; the last hop does not take its word for it. Both count:
+    what the client sent (a frame of a video is still of that video) and what it was made to be."""
+    if d.candidate.local:
+        return
+    if privacy_lacks(needs, d.candidate, privacy) or kept_home(call.carries, privacy):
         raise PrivacyRail("privacy keeps this request on the local servers")
 
 

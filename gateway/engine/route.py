@@ -26,7 +26,7 @@ from gateway.engine.relay import Relay, check_privacy
 from gateway.errors import GatewayError
 from gateway.filters.instructions import instructed
 from gateway.routing.candidate import Candidate, Lack
-from gateway.routing.fit import context_lack, privacy_lacks
+from gateway.routing.fit import carried, context_lack, privacy_lacks
 from gateway.routing.policy import Decision, decide, refusal
 from gateway.routing.strict import parameter_lacks, part_lacks
 from gateway.routing.within import within
@@ -150,6 +150,7 @@ class Router:
                 route.add(candidate, lack)
                 return None
             call = d.server.backend.build(ready.request, candidate.target, candidate.facts)
+            call.carries = carried(needs_of(ready.request)) | carried(route.needs)
         except GatewayError as e:
             route.unable.append(e)
             route.add(candidate, Lack("need", e.code, e.message, paths=(e.param,) if e.param else ()))
@@ -213,7 +214,8 @@ class Router:
             call = d.server.backend.count(request, d.candidate.target, d.candidate.facts)
             if call is None:
                 return None
-            check_privacy(route.needs, d, route.privacy)
+            call.carries = carried(needs_of(request))
+            check_privacy(route.needs, call, d, route.privacy)
             return d.server.backend.read_count(await self._relay.fetch(call, d, COUNT_SECONDS))
         except (GatewayError, KeyError, TypeError, ValueError):
             return None

@@ -8,10 +8,10 @@ it dropped.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import ceil
 
-from gateway.canonical.media.kinds import usual
+from gateway.canonical.media.kinds import CLAIMS_NOTHING, usual
 from gateway.canonical.needs import MediaNeed, Needs
 from gateway.families.budget import budget_of
 from gateway.routing.candidate import Candidate, Lack
@@ -25,6 +25,8 @@ ANYWHERE = "any"
 
 _CARRIES = {"video": ("video", "audio", "image"), "document": ("document", "text", "image")}
 """What a medium of a modality may have inside; the others hold only themselves."""
+_ANYTHING = ("document", "text", "image", "audio", "video")
+"""What a document may have inside of which neither its sender nor its bytes tell what it is."""
 
 
 def lacks(needs: Needs, c: Candidate, ways: Sequence[Way] | None = None) -> list[Lack]:
@@ -156,12 +158,32 @@ def privacy_lacks(needs: Needs, c: Candidate, privacy: Mapping[str, str]) -> lis
         if marked == "text":
             out.append(Lack("privacy", "text", f"text {rule}"))
             continue
-        media = [m for m in needs.media if marked in _CARRIES.get(m.modality, (m.modality,))]
+        media = [m for m in needs.media if marked in held(m)]
         if media:
             what = marked if media[0].modality == marked else f"{media[0].modality}, which may hold {marked},"
             paths = tuple(m.path for m in media)
             out.append(Lack("privacy", marked, f"{what} at {_places(media)} {rule}", "", paths))
     return out
+
+
+def held(m: MediaNeed) -> Collection[str]:
+    """The modalities that may be inside of a medium."""
+    if m.modality == "document" and usual(m.mime) in CLAIMS_NOTHING:
+        return _ANYTHING
+    return _CARRIES.get(m.modality, (m.modality,))
+
+
+def carried(needs: Needs) -> frozenset[str]:
+    """The modalities that may be inside of a request's media."""
+    return frozenset(name for m in needs.media for name in held(m))
+
+
+def kept_home(inside: Collection[str] | None, privacy: Mapping[str, str]) -> bool:
+    """Whether media with these modalities inside (`carried`; None = nobody has looked) may not leave local servers."""
+    marked = {name for name, where in privacy.items() if where != ANYWHERE}
+    if inside is None or "text" in marked:
+        return bool(marked)
+    return not marked.isdisjoint(inside)
 
 
 def context_lack(tokens: int, c: Candidate) -> Lack | None:

@@ -157,8 +157,14 @@ async def test_sound_does_not_leave_whatever_routing_thought(relay: Relay, wire:
     with pytest.raises(PrivacyRail):
         await relay.attempt(job, d, call)
     assert not wire.requests and not client.committed
-    check_privacy(job.needs, deployment(settings_of(wire.url, {"local": True})), settings.policy.privacy)
-    check_privacy(needs_of(ask()), d, settings.policy.privacy)
+    call.carries = frozenset()
+    check_privacy(job.needs, call, deployment(settings_of(wire.url, {"local": True})), settings.policy.privacy)
+    check_privacy(needs_of(ask()), call, d, settings.policy.privacy)
+    for inside in (None, {"audio"}, {"image", "audio"}):
+        call.carries = inside if inside is None else frozenset(inside)
+        with pytest.raises(PrivacyRail):
+            check_privacy(needs_of(ask()), call, d, settings.policy.privacy)
+        check_privacy(needs_of(ask()), call, d, {"audio": "any"})
 
 
 async def test_a_count_is_a_small_call_of_its_own(relay: Relay, wire: Wire):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gateway.canonical.content import Message, Text
 from gateway.canonical.needs import Needs, needs_of
 from gateway.canonical.requests import Chat, Completion, Embedding, Tool
-from gateway.routing.fit import context_lack, estimate, lacks, likely, privacy_lacks
+from gateway.routing.fit import carried, context_lack, estimate, kept_home, lacks, likely, privacy_lacks
 
 from .fleet import asks, medium, target
 
@@ -179,11 +179,20 @@ def test_nvfp4(quantization: Any, hardware: Any, variant: Any, allow: tuple[str,
     ],
 )
 def test_privacy(media: list[str], privacy: dict[str, str], want: list[str]) -> None:
-    needs = asks(*(medium(m, at=i) for i, m in enumerate(media)))
+    pdf = {"document": "application/pdf"}
+    needs = asks(*(medium(m, pdf.get(m, ""), at=i) for i, m in enumerate(media)))
     found = privacy_lacks(needs, target("a", local=False), privacy)
+    assert kept_home(carried(needs), privacy) == bool(found)
     assert [x.need for x in found] == want
     assert all(x.kind == "privacy" for x in found)
     assert privacy_lacks(needs, target("a", local=True), privacy) == []
+
+
+def test_nobody_knows_what_is_in_it() -> None:
+    for mime in ("", "application/octet-stream"):
+        needs = asks(medium("document", mime))
+        assert [x.need for x in privacy_lacks(needs, target("a", local=False), {"audio": "local"})] == ["audio"]
+    assert kept_home(None, {"image": "local"}) and not kept_home(None, {"image": "any"}), "nobody has looked"
 
 
 def test_privacy_names_the_place_and_why_a_video_is_sound() -> None:
