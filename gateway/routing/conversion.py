@@ -18,7 +18,9 @@ from gateway.families.budget import Budget, budget_of
 LONGEST_SOUND = 1200.0
 """Seconds of a sound that are converted."""
 
-_PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/tiff", "image/avif"})
+_PICTURES = frozenset(
+    {"image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/tiff", "image/avif", "image/heic"}
+)
 _OUT = ("image/png", "image/jpeg")
 _CONTAINERS = frozenset(
     {"wav", "mpeg", "flac", "ogg", "opus", "mp4", "quicktime", "3gpp", "webm", "x-matroska", "aac", "aiff", "amr"}
@@ -36,11 +38,10 @@ SoundTrack = Literal["", "clip", "dropped", "unknown"]
 
 @dataclass(slots=True, frozen=True)
 class Able:
-    """What this gateway can do: convert `sound` (and videos) and `pictures` (`heic` too), `fetch` what is elsewhere."""
+    """What this gateway can do: convert `sound` (and videos) and `pictures`, `fetch` what is elsewhere."""
 
     sound: bool = False
     pictures: bool = False
-    heic: bool = False
     fetch: bool = False
 
 
@@ -134,7 +135,7 @@ def _image(way: Way, f: Facts, able: Able) -> None:
     m = way.medium
     if _takes(m.mime, f.image_formats):
         return
-    if usual(m.mime) not in _PICTURES and not (able.heic and usual(m.mime) == "image/heic"):
+    if usual(m.mime) not in _PICTURES:
         way.lack = "image_format", f"{_shown(m.mime)} at {m.path} can't be converted: send it as PNG or JPEG"
     elif not any(_takes(mime, f.image_formats) for mime in _OUT):
         way.lack = "image_format", f"takes neither PNG nor JPEG, and {_shown(m.mime)} at {m.path} is neither"

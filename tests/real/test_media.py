@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from tests.real.content import b64, chat, error, text
 
 pytest.importorskip("av", reason="the extra `media` is not installed")
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="module"), needs_ffmpeg]
+
+HEIC = Path(__file__).parents[1] / "wire" / "heic"
 
 SOUNDS = {
     "m4a": "audio>wav16k",
@@ -133,9 +136,23 @@ async def test_hostile_sounds_are_refused_by_path(client: Client, name: str):
     assert again.status_code == 200
 
 
-async def test_heic_says_what_to_send(client: Client):
+async def test_heic(client: Client):
+    """In one piece and in tiles, as telephones write it; and what is said of one that can't be read."""
+    for name in ("single", "tiles_turned"):
+        data = (HEIC / f"{name}.heic").read_bytes()
+        got = await client.post(chat("auto", [text(), shown(data, "image/heic")], max_tokens=64))
+        assert got.status_code == 200, got.text
+        assert got.json()["choices"][0]["message"]["content"] == EYES.reply
+        assert got.headers["x-gateway-parts"] == "0=text,1=image>jpeg"
     head = b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic" + bytes(64)
     got = await client.post(chat("auto", [text(), shown(head, "image/heic")]))
+    told = error(got.content)
+    assert (got.status_code, told["param"]) == (400, "messages[0].content[1]")
+    assert "send it as JPEG or PNG" in told["message"]
+
+
+async def test_a_format_that_nobody_converts_says_what_to_send(client: Client):
+    got = await client.post(chat("auto", [text(), shown(b"<svg/>" * 20, "image/svg+xml")]))
     told = error(got.content)
     assert (got.status_code, told["param"]) == (415, "messages[0].content[1]")
     assert "send it as PNG or JPEG" in told["message"]

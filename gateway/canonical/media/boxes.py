@@ -23,27 +23,27 @@ def is_boxes(head: bytes) -> bool:
 
 def read_movie(octets: Octets, header: Header) -> None:
     """Length, size of the picture, frames, and what tracks there are."""
-    moov = _top(octets, b"moov")
+    moov = top_box(octets, b"moov")
     if moov is None:
         return
     kinds = []
-    for track in _inner(moov, b"trak"):
+    for track in inner_boxes(moov, b"trak"):
         kind = _handler(track)
         kinds.append(kind)
         if kind == b"vide":
             _picture(track, header)
     if kinds:
         header.pictures, header.sound = b"vide" in kinds, b"soun" in kinds
-    seconds = _length(next(_inner(moov, b"mvhd"), b""))
+    seconds = _length(next(inner_boxes(moov, b"mvhd"), b""))
     if not seconds:
-        for mvex in _inner(moov, b"mvex"):
-            seconds = _fragmented(next(_inner(mvex, b"mehd"), b""), next(_inner(moov, b"mvhd"), b""))
+        for mvex in inner_boxes(moov, b"mvex"):
+            seconds = _fragmented(next(inner_boxes(mvex, b"mehd"), b""), next(inner_boxes(moov, b"mvhd"), b""))
     header.seconds = seconds or None
 
 
 def read_still(octets: Octets, header: Header) -> None:
     """The size of a HEIC or AVIF picture: the largest of its items, of which a grid's tiles are some."""
-    meta = _top(octets, b"meta")
+    meta = top_box(octets, b"meta")
     if meta is None:
         return
     sizes = [(int.from_bytes(meta[m.end() + 4 : m.end() + 8], "big"), int.from_bytes(meta[m.end() + 8 : m.end() + 12],
@@ -52,7 +52,7 @@ def read_still(octets: Octets, header: Header) -> None:
         header.width, header.height = max(sizes, key=lambda s: s[0] * s[1])
 
 
-def _top(octets: Octets, wanted: bytes) -> bytes | None:
+def top_box(octets: Octets, wanted: bytes) -> bytes | None:
     """The body of the first box of that kind at the top of the file; None if there is none."""
     at = 0
     for _ in range(_BOXES):
@@ -72,7 +72,7 @@ def _top(octets: Octets, wanted: bytes) -> bytes | None:
     return None
 
 
-def _inner(body: bytes, wanted: bytes) -> Iterator[bytes]:
+def inner_boxes(body: bytes, wanted: bytes) -> Iterator[bytes]:
     """The bodies of the boxes of that kind directly inside of `body`."""
     at = 0
     for _ in range(_BOXES):
@@ -93,7 +93,7 @@ def _handler(track: bytes) -> bytes:
 
 
 def _picture(track: bytes, header: Header) -> None:
-    head = next(_inner(track, b"tkhd"), b"")
+    head = next(inner_boxes(track, b"tkhd"), b"")
     width, height = (int.from_bytes(side, "big") >> 16 for side in (head[-8:-4], head[-4:]))
     if len(head) >= 84 and width * height > header.width * header.height:
         header.width, header.height = width, height

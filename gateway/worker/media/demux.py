@@ -29,6 +29,7 @@ _FORMATS: dict[str, str] = {
     "x-ms-asf": "asf",
     "l16": "s16be",
     "pcm": "s16le",
+    "heic": "mov",
 }
 
 

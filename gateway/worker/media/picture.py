@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
+from gateway.worker.media import heic
 from gateway.worker.media.refused import Refused
 
 MOST_PIXELS = 50_000_000
@@ -20,7 +21,7 @@ _FORMATS = {
     "image/bmp": "BMP",
     "image/tiff": "TIFF",
     "image/avif": "AVIF",
-    "image/heic": "HEIF",
+    "image/heic": "HEIC",
 }
 _LOSSY = ("image/jpeg", "image/avif", "image/heic")
 _QUALITY = 92
@@ -28,34 +29,19 @@ _QUALITY = 92
 Image.MAX_IMAGE_PIXELS = None  # looked at here, before anything is decoded
 
 
-def has_heic() -> bool:
-    """Whether HEIC can be decoded here: with `pillow-heif`, which has a licence of its own and is not installed."""
-    try:
-        import pillow_heif  # type: ignore[import-not-found,unused-ignore]
-    except ImportError:
-        return False
-    pillow_heif.register_heif_opener()
-    return True
-
-
 def convert(data: bytes, mime: str, pixels: int, to: list[str]) -> tuple[bytes, str, int]:
     """(the picture, its media type, how many there were). `pixels` = the most that it may have; `to` = what may come
     out. Of an animation the first picture. Raises Refused."""
     form = _FORMATS.get(mime)
-    if form is None or (form == "HEIF" and not has_heic()):
+    if form is None:
         raise Refused(f"{mime} is not converted here: send it as JPEG or PNG")
     try:
-        with Image.open(io.BytesIO(data), formats=[form]) as opened:
-            width, height = opened.size
-            if width * height > MOST_PIXELS:
-                raise Refused(f"this picture has {width} x {height} pixels: at most {MOST_PIXELS:,} are converted")
-            count = int(getattr(opened, "n_frames", 1))
-            if form == "JPEG":
-                opened.draft("RGB", _fitting(width, height, pixels))
-            image: Any = ImageOps.exif_transpose(opened)
-            image = _plain(image)
+        if form == "HEIC":
+            image, count = heic.decode(data, MOST_PIXELS), 1
+        else:
+            image, count = _opened(data, form, pixels)
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError, OverflowError, IndexError, KeyError) as e:
-        raise Refused("this picture can't be read: it is broken, or not what it seems") from e
+        raise Refused("this picture can't be read: it is broken, or not what it seems; send it as JPEG or PNG") from e
     if image.width * image.height > pixels:
         image = image.resize(_fitting(image.width, image.height, pixels), Image.Resampling.LANCZOS)
     kept = image.mode in ("RGBA", "LA") or (mime not in _LOSSY and image.width * image.height <= pixels)
@@ -65,6 +51,18 @@ def convert(data: bytes, mime: str, pixels: int, to: list[str]) -> tuple[bytes, 
         ground = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB")
     return encode(image, "JPEG"), "image/jpeg", count
+
+
+def _opened(data: bytes, form: str, pixels: int) -> tuple[Any, int]:
+    """(the first picture, how many there are)."""
+    with Image.open(io.BytesIO(data), formats=[form]) as opened:
+        width, height = opened.size
+        if width * height > MOST_PIXELS:
+            raise Refused(f"this picture has {width} x {height} pixels: at most {MOST_PIXELS:,} are converted")
+        count = int(getattr(opened, "n_frames", 1))
+        if form == "JPEG":
+            opened.draft("RGB", _fitting(width, height, pixels))
+        return _plain(ImageOps.exif_transpose(opened)), count
 
 
 def _plain(image: Any) -> Any:
