@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from gateway.engine.probe import Prober
 from gateway.engine.record import Recorder
 from gateway.engine.relay import Relay
 from gateway.engine.route import Router
+from gateway.engine.scan import Scan
 from gateway.engine.state import State, StateUnusable
 from gateway.engine.upstream import Upstream
 from gateway.observe import Log, Metrics
@@ -45,7 +46,7 @@ from gateway.server.reload import follow
 from gateway.server.responses import Answers, ResponsesEndpoint, add_responses
 from gateway.server.routes import build_routes
 from gateway.server.stopping import Orders, drain, either, signals
-from gateway.settings import NoCredentials, Settings, check_fixed, refuse_unbuilt
+from gateway.settings import ConfigErrors, NoCredentials, Settings, check_fixed, defaults, refuse_unbuilt
 
 GRACE = 5.0
 """Seconds for which a gateway that others than this machine can reach still takes connections after a SIGTERM: it takes
@@ -210,13 +211,16 @@ async def serve(
     settings: Settings,
     *,
     config: Path | None = None,
+    scan: Scan | None = None,
     env: Mapping[str, str] | None = None,
+    looked: Callable[[Fleet], None] | None = None,
     ready: Callable[[str], None] | None = None,
     stop: asyncio.Event | None = None,
 ) -> int:
-    """Serves until SIGTERM, SIGINT or `stop`. `config` is watched: a changed file or SIGHUP reloads it with `env`.
-    `ready` is called with the base URL once the sockets listen. Raises PortTaken, StateUnusable or NoCredentials.
-    Returns the exit code."""
+    """Serves until SIGTERM, SIGINT or `stop`. `config` is watched: a changed file or SIGHUP reloads it with `env`. So
+    is what `scan` finds, where there is no file. `looked` is called when every server was looked at once, and when
+    another one was found; `ready` with the base URL once the sockets listen. Raises PortTaken, StateUnusable or
+    NoCredentials. Returns the exit code."""
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # a client's broken HTTP is not the operator's concern
     gateway = Gateway(settings)
     with contextlib.ExitStack() as stack:
@@ -227,7 +231,16 @@ async def serve(
             await gateway.state.close()
             raise
         try:
-            return await _serve_at(sockets, gateway, config, env, ready, Orders(stop or asyncio.Event()))
+            looked = looked or (lambda _: None)
+            looked(gateway.fleet)
+            now = dict(os.environ if env is None else env)
+            orders = Orders(stop or asyncio.Event())
+            watches = []
+            if config is not None:
+                watches.append(follow(config, now, orders.reload, gateway.reload, gateway.rejected))
+            if scan is not None:
+                watches.append(_look_out(scan, gateway, now, looked))
+            return await _serve_at(sockets, gateway, watches, ready, orders)
         finally:
             await gateway.stop()
 
@@ -235,19 +248,15 @@ async def serve(
 async def _serve_at(
     sockets: list[socket.socket],
     gateway: Gateway,
-    config: Path | None,
-    env: Mapping[str, str] | None,
+    watches: Sequence[Coroutine[Any, Any, None]],
     ready: Callable[[str], None] | None,
     orders: Orders,
 ) -> int:
+    """`watches` run as long as it serves."""
     server = HttpServer(gateway.front)
     with signals(asyncio.get_running_loop(), orders):
         tasks = [asyncio.create_task(server.serve(sockets=sockets), name="http server")]
-        if config is not None:
-            following = follow(
-                config, dict(os.environ if env is None else env), orders.reload, gateway.reload, gateway.rejected
-            )
-            tasks.append(asyncio.create_task(following, name="config watch"))
+        tasks += [asyncio.create_task(watch, name="watch") for watch in watches]
         try:
             await server.wait_started(tasks[0])
             if ready is not None and not tasks[0].done():
@@ -264,6 +273,22 @@ async def _serve_at(
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
     return 0
+
+
+async def _look_out(scan: Scan, gateway: Gateway, env: Mapping[str, str], looked: Callable[[Fleet], None]) -> None:
+    """Takes servers in that come up later, and what takes the port of one that is gone."""
+
+    def is_down(url: str) -> bool:
+        return all(s.state == "down" for s in gateway.fleet.servers.values() if s.settings.url == url)
+
+    def changed() -> None:
+        try:
+            gateway.reload(defaults(env, scan.backends()))
+            looked(gateway.fleet)
+        except (ConfigErrors, NoCredentials) as e:
+            gateway.rejected(str(e).splitlines())
+
+    await scan.watch(is_down, changed)
 
 
 def _broken(gateway: Gateway, serving: asyncio.Task[Any]) -> int:

@@ -132,6 +132,8 @@ class Backend(Protocol):
     """Where it takes short-lived tokens instead of a lasting key: the scope that they must have. Else ""."""
     reads_thoughts: bool
     """It tells its model's thoughts from the answer, also where the prompt ended inside of one."""
+    witness: str
+    """A path whose GET tells a server of this kind apart where its list of models does not; "" = there is none."""
     assumed: Facts
     """What every server of this kind does unless a better source says otherwise."""
     hints: Mapping[str, str]
@@ -159,6 +161,10 @@ class Backend(Protocol):
         """Is it a server of this kind that gave this reply to GET /v1/models?"""
         ...
 
+    def admits(self, reply: Reply) -> bool:
+        """Is it a server of this kind that gave this reply to GET `witness`?"""
+        ...
+
     def alive(self) -> Liveness: ...
     def probe(self) -> Probe: ...
     def busy(self, model: str) -> Busyness:
@@ -179,6 +185,17 @@ def load(kind: str) -> Backend:
         raise KeyError(f"unknown kind {kind!r} (choices: {', '.join(kinds())})")
     backend: Backend = import_module(f"gateway.backends.{kind}").Backend()
     return backend
+
+
+def kinds_of_environment() -> dict[str, tuple[str, str]]:
+    """The backends that there are, where no file says otherwise, if a variable with their key is set: name -> (kind,
+    variable). A kind's file says so in `ENVIRONMENT`."""
+    out: dict[str, tuple[str, str]] = {}
+    for kind in kinds():
+        told: tuple[str, str] | None = getattr(import_module(f"gateway.backends.{kind}"), "ENVIRONMENT", None)
+        if told is not None:
+            out[told[0]] = (kind, told[1])
+    return out
 
 
 def missing(kind: str) -> str:

@@ -73,6 +73,8 @@ class OpenAIWire:
     loose_arguments: ClassVar[bool] = False
     """Its parser returns numbers and truth values of Gemma 4's calls as texts (vllm-project/vllm#47906)."""
     health: ClassVar[str] = "/health"
+    witness: ClassVar[str] = ""
+    """A path whose GET tells such servers apart where their list of models does not: it needs no key."""
     unready: ClassVar[State] = "loading"
     """What a 503 of `health` means."""
 
@@ -249,6 +251,10 @@ class OpenAIWire:
         raise BadResponse("the model server did not say how many tokens the prompt has")
 
     # --- probing
+
+    def admits(self, reply: Reply) -> bool:
+        """Is it such a server that gave this reply to GET `witness`?"""
+        return False
 
     def busy(self, model: str) -> Busyness:
         """How busy the server is with a model: servers of this kind don't say."""

@@ -98,6 +98,10 @@ _LADDER: Final[tuple[tuple[re.Pattern[str], dict[str, Any]], ...]] = (
 """What a 400 says of the form that the model wants -> what that teaches."""
 
 
+ENVIRONMENT = ("google", "GEMINI_API_KEY")
+"""The name that it has where no file gives it one, and the variable whose key is enough for that."""
+
+
 class Backend:
     kind: ClassVar[str] = "gemini"
     local: ClassVar[bool] = False
@@ -108,6 +112,7 @@ class Backend:
     parts_tenants = False
     token_scope: ClassVar[str] = ""
     reads_thoughts: ClassVar[bool] = True
+    witness: ClassVar[str] = ""
     default_url: ClassVar[str] = "https://generativelanguage.googleapis.com"
     assumed: ClassVar[Facts] = Facts(
         operations=frozenset({"chat", "count_tokens"}),
@@ -231,6 +236,9 @@ class Backend:
     def claims(self, models: Reply) -> bool:
         """Its list stands under `models`, each a resource's name."""
         return bool(_cards(json_of(models)))
+
+    def admits(self, reply: Reply) -> bool:
+        return False
 
     def alive(self) -> Liveness:
         reply: Reply = yield Call("GET", f"{API}/models?pageSize=1")

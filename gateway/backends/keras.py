@@ -36,6 +36,7 @@ _SMALLEST = 1_000_000
 
 class Backend(OpenAIWire):
     kind = "keras"
+    witness = "/health"
     names_itself = True
     tier = 6
     slots = 1
@@ -109,6 +110,10 @@ class Backend(OpenAIWire):
 
     def claims(self, models: Reply) -> bool:
         return any(c.get("owned_by") == _OWNER for c in cards(models) or ())
+
+    def admits(self, reply: Reply) -> bool:
+        told = json_of(reply)
+        return isinstance(told, dict) and told.keys() == {"status", "requests"}
 
     def probe(self) -> Probe:
         listed = yield Call("GET", "/v1/models")

@@ -31,11 +31,16 @@ class Backend(Engine):
         need: f"{hint} (in NIM_PASSTHROUGH_ARGS)" if "--" in hint else hint for need, hint in Engine.hints.items()
     }
     health = "/v1/health/ready"
+    witness = "/v1/metadata"
     unready = "loading"
 
     def claims(self, models: Reply) -> bool:
-        """1.x owns its models as `system`. 2.x looks like its engine, and works as that kind, too."""
+        """1.x owns its models as `system`. 2.x lists them as its engine does."""
         return any(c.get("owned_by") == "system" for c in cards(models) or ())
+
+    def admits(self, reply: Reply) -> bool:
+        told = json_of(reply)
+        return isinstance(told, dict) and isinstance(told.get("modelInfo"), list)
 
     def probe(self) -> Probe:
         found = yield from super().probe()

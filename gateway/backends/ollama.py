@@ -77,6 +77,7 @@ class Backend(OpenAIWire):
         counts=False,
     )
     chat_path = "/api/chat"
+    witness = "/"
     hints: ClassVar[Mapping[str, str]] = {
         **HINTS,
         "image": "pull a model that sees; the -mlx, -mxfp8 and -nvfp4 tags of one do not",
@@ -176,6 +177,10 @@ class Backend(OpenAIWire):
         if isinstance(told, dict) and told.get("object") == "list" and "data" in told and told["data"] is None:
             return True
         return any(c.get("owned_by") == "library" for c in cards(models) or ())
+
+    def admits(self, reply: Reply) -> bool:
+        """What it pulled from elsewhere belongs to others (`hf.co/...`): then its front page tells."""
+        return reply.status == 200 and reply.body.strip() == b"Ollama is running"
 
     def probe(self) -> Probe:
         listed = yield Call("GET", "/api/tags")

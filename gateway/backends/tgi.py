@@ -34,6 +34,7 @@ class Backend(OpenAIWire):
     kind = "tgi"
     names_itself = True
     tier = 7
+    witness = "/info"
     slots = 32
     assumed = Facts(
         operations=frozenset({"chat", "completion"}),
@@ -99,6 +100,10 @@ class Backend(OpenAIWire):
         """A model of its is owned by itself."""
         found = cards(models)
         return bool(found) and all(c.get("owned_by") == c["id"] for c in found or ())
+
+    def admits(self, reply: Reply) -> bool:
+        told = json_of(reply)
+        return isinstance(told, dict) and str(told.get("router")).startswith("text-generation-router")
 
     def probe(self) -> Probe:
         reply = yield Call("GET", "/info")

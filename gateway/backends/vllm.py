@@ -138,6 +138,7 @@ class Backend(OpenAIWire):
         dead=re.compile(r"EngineCore|EngineDead|engine (?:is )?dead"),
     )
     reasoning_field = "reasoning"
+    witness = "/metrics"
     unready: ClassVar[State] = "down"  # its /health says 503 only when the engine is dead
 
     def think(self, body: Json, thinking: ThinkingConfig, dropped: list[str]) -> None:
@@ -174,6 +175,10 @@ class Backend(OpenAIWire):
 
     def claims(self, models: Reply) -> bool:
         return any(c.get("owned_by") == "vllm" for c in cards(models) or ())
+
+    def admits(self, reply: Reply) -> bool:
+        """Its metrics want no key."""
+        return reply.status == 200 and b"\nvllm:" in b"\n" + reply.body
 
     def busy(self, model: str) -> Busyness:
         reply = yield Call("GET", "/metrics")

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Sequence
 
 from gateway import __version__
-from gateway.cli import asking, check, doctor, serve
 from gateway.cli.refused import Refused, refusal_of
 from gateway.settings import ConfigErrors, NoCredentials, NotBuilt
 
@@ -59,6 +58,8 @@ def _worker(args: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from gateway.cli import asking, check, doctor, init, serve  # the others start without what these need
+
     p = argparse.ArgumentParser(
         prog="gateway",
         description="A routing gateway for multimodal model fleets.",
@@ -67,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--version", action="version", version=__version__)
     sub = p.add_subparsers(required=True, metavar="COMMAND", dest="command")
     serve.add(sub)
+    init.add(sub)
     check.add(sub)
     asking.add(sub)
     doctor.add(sub)

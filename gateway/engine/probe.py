@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import ssl
 import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
@@ -14,17 +13,15 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
 
-import httpx2
-
-from gateway.backends import Call, Discovery, Reply, kinds, load
+from gateway.backends import Call, Discovery, Reply, load
+from gateway.backends.wire.detect import GENERAL, Detected, detect
 from gateway.backends.wire.listing import trouble
 from gateway.canonical.facts import State
+from gateway.engine.asker import Asker, patience
 from gateway.engine.fleet import Fleet, Server
 from gateway.engine.load import measure
-from gateway.engine.upstream import Address
 from gateway.errors import BadCredentials
 
-MAX_REPLY = 8 << 20
 STEADY: tuple[State, ...] = ("ready", "cold")
 
 
@@ -35,7 +32,7 @@ class Prober:
     def __init__(self, fleet: Fleet, changed: Callable[[str, Server, str, str], None]) -> None:
         self._fleet = fleet
         self._changed = changed
-        self._clients: dict[bool, httpx2.AsyncClient] = {}
+        self._asker = Asker()
         self._loops: dict[str, tuple[Server, asyncio.Task[None]]] = {}
         self._wake: dict[str, asyncio.Event] = {}
 
@@ -81,8 +78,7 @@ class Prober:
             with suppress(asyncio.CancelledError):
                 await task
         self._loops.clear()
-        for client in self._clients.values():
-            await client.aclose()
+        await self._asker.close()
 
     async def _watch(self, server: Server) -> None:
         loop = asyncio.get_running_loop()
@@ -199,14 +195,14 @@ class Prober:
 
     async def _detect(self, server: Server) -> None:
         """Finds out what kind of server answers at an address whose kind was not given."""
-        reply = await self._send(server, Call("GET", "/v1/models"))
-        for kind in [*(k for k in kinds() if k != "openai"), "openai"]:
-            backend = load(kind)
-            if backend.claims(reply):
-                server.detected(backend)
-                return
-        found = trouble(reply)
-        server.detail, server.findings = found.detail, found.findings
+        found: Detected = await self._run(server, detect())
+        if found.backend is not None:
+            server.detected(found.backend)
+        elif found.gateway:
+            server.detected(load(GENERAL))  # somebody wants one behind the other
+        else:
+            what = trouble(found.models)
+            server.detail, server.findings = what.detail, what.findings
 
     async def _run(self, server: Server, steps: Generator[Call, Reply, Any]) -> Any:
         """Afterwards `slow` tells whether any of its calls was answered too late."""
@@ -218,21 +214,6 @@ class Prober:
         except StopIteration as stop:
             return stop.value
 
-    def _client(self, tls: bool) -> httpx2.AsyncClient:
-        """Whom to trust (the system's authorities or SSL_CERT_FILE, as on the hop) is read when TLS needs it: that
-        takes longer than the rest of a start."""
-        client = self._clients.get(tls)
-        if client is None:
-            client = self._clients[tls] = httpx2.AsyncClient(
-                trust_env=False,
-                verify=ssl.create_default_context() if tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-                follow_redirects=False,
-                headers={"accept-encoding": "identity"},
-                # a kept connection that the server drops as it is used would look like a dead server
-                limits=httpx2.Limits(max_keepalive_connections=0),
-            )
-        return client
-
     async def ask(self, server: Server, call: Call) -> Reply:
         """One call beside the probes, for who wants to know more. Never raises."""
         return await self._send(server, call)
@@ -240,35 +221,17 @@ class Prober:
     async def _send(self, server: Server, call: Call) -> Reply:
         timeout = server.settings.timeouts.probe
         try:
-            async with asyncio.timeout(max(timeout, 0.05) * (1 if call.method == "GET" else 5)):
-                return await server.signed.through(
-                    lambda address: self._exchange(server, call, address), lambda reply: reply.status
+            async with patience(call, timeout):
+                reply = await server.signed.through(
+                    lambda address: self._asker.exchange(address.url, call, address.headers), lambda r: r.status
                 )
         except BadCredentials as e:
             return Reply(0, error=_trouble_with_token(server, e))
         except TimeoutError:
             server.slow = True
             return Reply(0, error=f"it did not answer a probe within {timeout:g} s")
-        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as e:
-            return Reply(0, error=_words(e))
-
-    async def _exchange(self, server: Server, call: Call, address: Address) -> Reply:
-        async with self._client(address.origin[2]).stream(
-            call.method,
-            address.url + call.path,
-            content=call.octets() if call.body is not None else None,
-            headers={"content-type": "application/json", **call.headers, **address.headers},
-            timeout=None,
-        ) as response:
-            pieces = []
-            size = 0
-            async for data in response.aiter_raw():
-                pieces.append(data)
-                size += len(data)
-                if size > MAX_REPLY:
-                    return Reply(0, error="its reply to a probe is larger than 8 MiB")
-            _note_clock(server, response.headers.get("date"))
-            return Reply(response.status_code, dict(response.headers), b"".join(pieces))
+        _note_clock(server, reply.headers.get("date"))
+        return reply
 
 
 async def _without_token(server: Server) -> str:
@@ -294,9 +257,3 @@ def _note_clock(server: Server, date: str | None) -> None:
         return
     with suppress(ValueError):
         server.skew = parsedate_to_datetime(date).timestamp() + 0.5 - time.time()
-
-
-def _words(error: Exception) -> str:
-    if isinstance(error, httpx2.ConnectError):
-        return "nothing listens there, or its name can't be resolved"
-    return f"the probe failed ({type(error).__name__})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 from typing import Any
 
@@ -16,11 +17,11 @@ FLUSH = 2.0
 
 
 class PortTaken(Exception):
-    """The address can't be listened at. `address` is what the configuration says."""
+    """The address can't be listened at. `address` is what the configuration says; `in_use` = somebody else does."""
 
-    def __init__(self, address: str, reason: str) -> None:
+    def __init__(self, address: str, reason: str, *, in_use: bool = False) -> None:
         super().__init__(f"can't listen at {address}: {reason}")
-        self.address = address
+        self.address, self.in_use = address, in_use
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -34,7 +35,7 @@ def listen(host: str, port: int) -> socket.socket:
         sock.listen(2048)
     except OSError as e:
         sock.close()
-        raise PortTaken(f"{host}:{port}", e.strerror or type(e).__name__) from None
+        raise PortTaken(f"{host}:{port}", e.strerror or type(e).__name__, in_use=e.errno == errno.EADDRINUSE) from None
     sock.setblocking(False)
     return sock
 

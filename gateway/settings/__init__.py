@@ -1,7 +1,7 @@
 """The configuration: one YAML file, or none -> one frozen `Settings`, or `ConfigErrors` with all that is wrong."""
 
 from gateway.settings.address import Address, is_local
-from gateway.settings.load import defaults, load, parse
+from gateway.settings.load import defaults, key_variable, load, parse
 from gateway.settings.model import (
     AdminSettings,
     AuthSettings,
@@ -52,6 +52,7 @@ __all__ = [
     "check_fixed",
     "defaults",
     "is_local",
+    "key_variable",
     "load",
     "parse",
     "refuse_unbuilt",

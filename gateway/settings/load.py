@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gateway.backends import kinds_of_environment
 from gateway.settings.check import Check
 from gateway.settings.document import MAX_CHARACTERS, Document, read_document
 from gateway.settings.entrance import read_admin, read_auth, read_cors, read_listen
@@ -34,6 +35,7 @@ S = TypeVar("S", bound=Section)
 QUEUE_SHARE = 0.8
 """Of `life_sign`: how long a request waits for a target at most, unless the file says."""
 _BACKEND_VARIABLE = re.compile(r"GATEWAY_BACKEND_([A-Za-z0-9_]+)")
+_KEY = "_API_KEY"
 
 
 def load(path: Path, env: Mapping[str, str]) -> Settings:
@@ -59,14 +61,40 @@ def parse(text: str, env: Mapping[str, str], name: str = "gateway.yaml", base: P
     return _settings(Check(document, env, base))
 
 
-def defaults(env: Mapping[str, str]) -> Settings:
-    """The settings where there is no file: every `GATEWAY_BACKEND_<NAME>=url` is a backend whose kind is detected.
-    Raises ConfigErrors."""
+def defaults(env: Mapping[str, str], found: Mapping[str, Mapping[str, Any]] | None = None) -> Settings:
+    """The settings where there is no file. Backends are: each `GATEWAY_BACKEND_<NAME>=url`, whose kind is detected; the
+    hosted ones whose own key is set (GEMINI_API_KEY); and `found`, name -> mapping. GATEWAY_BACKEND_<NAME>_API_KEY is
+    the key of any of the first and last. Raises ConfigErrors."""
     document = Document(name="environment")
-    found = {m[1].lower(): url for key, url in env.items() if url and (m := _BACKEND_VARIABLE.fullmatch(key))}
-    if found:
-        document.values["backends"] = found
+    backends = _of_environment(env)
+    for name, backend in (found or {}).items():
+        backends.setdefault(name, {**backend, **_key_of(name, env)})
+    if backends:
+        document.values["backends"] = backends
     return _settings(Check(document, env, Path()))
+
+
+def key_variable(name: str) -> str:
+    """The variable that holds the key of a backend that no file names."""
+    return f"GATEWAY_BACKEND_{re.sub('[^A-Z0-9]', '_', name.upper())}{_KEY}"
+
+
+def _of_environment(env: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for variable, url in env.items():
+        match = _BACKEND_VARIABLE.fullmatch(variable)
+        if url and match and not match[1].upper().endswith(_KEY):
+            name = match[1].lower()
+            found[name] = {"url": url, **_key_of(name, env)}
+    for name, (kind, variable) in kinds_of_environment().items():
+        if env.get(variable):
+            found.setdefault(name, {"kind": kind, "api_key_env": variable})
+    return found
+
+
+def _key_of(name: str, env: Mapping[str, str]) -> dict[str, str]:
+    variable = key_variable(name)
+    return {"api_key_env": variable} if env.get(variable) else {}
 
 
 def _settings(check: Check) -> Settings:

@@ -92,14 +92,21 @@ class Process:
 
 @contextlib.asynccontextmanager
 async def process(
-    config: Path, settings: dict[str, Any] | str, *, env: Mapping[str, str] | None = None, wait: bool = True
+    config: Path,
+    settings: dict[str, Any] | str | None,
+    *args: str,
+    env: Mapping[str, str] | None = None,
+    wait: bool = True,
 ) -> AsyncIterator[Process]:
-    """`python -m gateway serve --config FILE`; killed at the end if it still runs. `wait` = until it listens."""
-    config.write_text(settings if isinstance(settings, str) else yaml.safe_dump(settings, sort_keys=False))
+    """`python -m gateway serve --config FILE`, or with `args` and no file where `settings` is None; killed at the end
+    if it still runs. `wait` = until it listens."""
+    if settings is not None:
+        config.write_text(settings if isinstance(settings, str) else yaml.safe_dump(settings, sort_keys=False))
+        args = ("--config", str(config), *args)
     kept = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")}
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "gateway", "serve", "--config", str(config)),
-        cwd=ROOT,
+        *(sys.executable, "-m", "gateway", "serve", *args),
+        cwd=ROOT if settings is not None else config.parent,
         env={**kept, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", **(env or {})},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,

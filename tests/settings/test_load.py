@@ -16,7 +16,18 @@ from gateway import backends
 from gateway.canonical.facts import Facts
 from gateway.canonical.requests import Sampling, ThinkingConfig
 from gateway.routing.rules import DEFAULT_RULES
-from gateway.settings import Address, ConfigErrors, Limits, Settings, TargetSettings, Timeouts, defaults, load, parse
+from gateway.settings import (
+    Address,
+    ConfigErrors,
+    Limits,
+    Settings,
+    TargetSettings,
+    Timeouts,
+    defaults,
+    key_variable,
+    load,
+    parse,
+)
 
 DESIGN = """
 listen: 127.0.0.1:4000
@@ -310,6 +321,26 @@ def test_without_a_file_backends_come_from_the_environment() -> None:
     with pytest.raises(ConfigErrors, match=r"^environment: backends.x.url: must begin with http"):
         defaults({"GATEWAY_BACKEND_X": "ftp://x"})
     assert parse("", {"GATEWAY_BACKEND_EARS": "http://a"}).backends == {}, "with a file, the file alone says it"
+
+
+def test_keys_and_hosted_ones_from_the_environment() -> None:
+    env = {
+        "GATEWAY_BACKEND_EARS": "http://127.0.0.1:8081",
+        "GATEWAY_BACKEND_EARS_API_KEY": "sk-1",
+        "GATEWAY_BACKEND_LLAMACPP_8080_API_KEY": "sk-2",
+        "GATEWAY_BACKEND_NOBODY_API_KEY": "sk-3",
+        "GEMINI_API_KEY": "sk-4",
+    }
+    found = {
+        "llamacpp-8080": {"kind": "llamacpp", "url": "http://127.0.0.1:8080"},
+        "ears": {"kind": "vllm", "url": "http://127.0.0.1:8000"},
+    }
+    settings = defaults(env, found)
+    told = {n: (b.kind, b.api_key.get_secret_value() if b.api_key else None) for n, b in settings.backends.items()}
+    assert told == {"ears": (None, "sk-1"), "google": ("gemini", "sk-4"), "llamacpp-8080": ("llamacpp", "sk-2")}
+    assert (settings.backends["google"].local, settings.auto.hosted) == (False, False)
+    assert defaults({"GATEWAY_BACKEND_GOOGLE": "http://a", "GEMINI_API_KEY": "k"}).backends["google"].url == "http://a"
+    assert key_variable("llamacpp-8080") == "GATEWAY_BACKEND_LLAMACPP_8080_API_KEY"
 
 
 def test_thinking_and_defaults_of_a_model() -> None:
