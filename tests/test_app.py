@@ -91,7 +91,7 @@ async def test_a_reload_does_not_change_the_policy_of_a_request_under_way(upstre
     await gateway.start()
     try:
         transport = httpx2.ASGITransport(app=gateway.front)
-        async with httpx2.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:4000") as client:
             under_way = asyncio.create_task(client.post(CHAT, json=ask()))
             await one.seen()
             text = yaml.safe_dump(config(one, two, routes=prefer, privacy={"text": "local"}, **about))

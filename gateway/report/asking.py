@@ -69,7 +69,7 @@ async def built(settings: Settings) -> AsyncIterator[tuple[Gateway, Asking]]:
         headers = _bearing(key.get_secret_value() if key else "")
         transport = httpx2.ASGITransport(app=gateway.front)
         async with httpx2.AsyncClient(
-            transport=transport, base_url="http://gateway", headers=headers, timeout=SECONDS
+            transport=transport, base_url="http://127.0.0.1:4000", headers=headers, timeout=SECONDS
         ) as http:
             yield gateway, Asking(http)
     finally:

@@ -44,7 +44,7 @@ async def test_a_server_is_found_shown_and_used(upstreams: Upstreams, tmp_path: 
         name = f"llamacpp-{wire.port}"
         assert answer.header("x-gateway-target") == f"{name}/{wire.model}"
         [row] = [line for line in gateway.lines if line.startswith(name)]
-        assert row.split()[1:] == ["llamacpp", wire.model, "pictures", "video", "yes", "4,096", "ready"]
+        assert row.split()[1:8] == ["llamacpp", wire.model, "pictures", "video", "yes", "4,096", "ready:"]
         assert f'  {name}: {{kind: llamacpp, url: "{wire.url}"}}' in gateway.lines, "the file that says the same"
         assert not (tmp_path / "gateway.yaml").exists()
 

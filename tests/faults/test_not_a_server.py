@@ -39,7 +39,7 @@ async def test_it_is_named(upstreams: Upstreams, kind: str | None, reply: Any, w
     await gateway.start()
     try:
         transport = httpx2.ASGITransport(app=gateway.front)
-        async with httpx2.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:4000") as client:
             refused = await client.post(CHAT, json=ask())
             card = (await client.get(f"/v1/models/{PUBLIC}")).json()
     finally:
