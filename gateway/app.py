@@ -88,8 +88,8 @@ class Gateway:
         self.upstream = Upstream()
         self.prober = Prober(self.fleet, self._changed)
         self.relay = Relay(self.upstream, self.sweep)
-        self.media = MediaStage(metrics=self.metrics)
-        self.router = Router(self.fleet, self.relay, self.media)
+        self.media = MediaStage(metrics=self.metrics, memory=self.memory)
+        self.router = Router(self.fleet, self.relay, self.media, self.memory)
         self.dispatcher = Dispatcher(
             self.fleet, self.router, self.relay, self.prober, self.recorder, self.state.thoughts
         )

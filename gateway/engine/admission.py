@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from types import TracebackType
 
 from gateway.errors import Overloaded
@@ -128,7 +128,8 @@ class Slot:
 
 
 class Memory:
-    """The octets of request bodies that may be held at once, over all requests."""
+    """The octets that may be held at once, over all requests: of their bodies, and of media that were fetched or
+    converted for them."""
 
     __slots__ = ("held", "limit")
 
@@ -139,8 +140,37 @@ class Memory:
     def reserve(self, octets: int) -> None:
         """Raises Overloaded when that would be too much."""
         if self.held + octets > self.limit:
-            raise Overloaded("the gateway holds as many request bodies as it may; try again shortly", retry_after=1.0)
+            raise Overloaded("the gateway holds as much of requests as it may; try again shortly", retry_after=1.0)
         self.held += octets
 
     def release(self, octets: int) -> None:
         self.held -= octets
+
+
+class Hold:
+    """What one request keeps reserved of a memory until `release`; of None nothing is reserved."""
+
+    __slots__ = ("_known", "_memory", "octets")
+
+    def __init__(self, memory: Memory | None = None) -> None:
+        self._memory = memory
+        self._known: set[Hashable] = set()
+        self.octets = 0
+
+    def grow(self, octets: int) -> None:
+        """Raises Overloaded."""
+        if self._memory is not None:
+            self._memory.reserve(octets)
+            self.octets += octets
+
+    def once(self, key: Hashable, octets: int) -> None:
+        """The same for what may be asked for again: it is there once. Raises Overloaded."""
+        if key not in self._known:
+            self.grow(octets)
+            self._known.add(key)
+
+    def release(self) -> None:
+        if self._memory is not None:
+            self._memory.release(self.octets)
+        self._known.clear()
+        self.octets = 0

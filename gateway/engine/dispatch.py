@@ -85,6 +85,7 @@ class Dispatcher:
             error = await self._attempts(job, route)
         finally:
             job.quiet()
+            route.done()
         if isinstance(error, PrivacyRail):
             self._recorder.metrics.privacy_refusal()
         if error is not None:

@@ -18,12 +18,12 @@ from gateway.canonical.context import Context
 from gateway.canonical.media.octets import fingerprint
 from gateway.canonical.needs import Needs, needs_of
 from gateway.canonical.requests import Chat, Completion, CountTokens, Request
-from gateway.engine.admission import queue_full
+from gateway.engine.admission import Hold, Memory, queue_full
 from gateway.engine.fleet import Deployment, Fleet, Name
 from gateway.engine.media.stage import MediaStage
 from gateway.engine.receipt import as_asked, with_claims
 from gateway.engine.relay import Relay, check_privacy
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, Overloaded
 from gateway.filters.instructions import instructed
 from gateway.routing.candidate import Candidate, Lack
 from gateway.routing.fit import carried, context_lack, privacy_lacks
@@ -55,8 +55,14 @@ class Route:
     """What `affinity` says of the request, "" where there is only one target."""
     short: list[tuple[Candidate, Lack]] = field(default_factory=list)
     """Targets that the prompt turned out to be too long for."""
+    hold: Hold = field(default_factory=Hold)
+    """What was fetched and converted for it is held until `done`."""
     unable: list[GatewayError] = field(default_factory=list)
     """What the kinds of targets said that refused this very request when the call was built."""
+
+    def done(self) -> None:
+        """Nobody will be asked any more."""
+        self.hold.release()
 
     def add(self, candidate: Candidate, lack: Lack) -> None:
         """What was found out about a target after the decision."""
@@ -84,7 +90,10 @@ class Route:
 class Router:
     """Finds routes through the fleet. One per process."""
 
-    def __init__(self, fleet: Fleet, relay: Relay, media: MediaStage | None = None) -> None:
+    def __init__(
+        self, fleet: Fleet, relay: Relay, media: MediaStage | None = None, memory: Memory | None = None
+    ) -> None:
+        self._memory = memory
         self._fleet = fleet
         self._relay = relay
         self._media = media or MediaStage()
@@ -92,7 +101,8 @@ class Router:
         """Where conversations were answered last: what `affinity` says of them -> the target's label."""
 
     def route(self, ctx: Context[Settings], request: Request) -> Route:
-        """Raises ModelNotFound. A decision without targets is not an error yet: explain wants to see it."""
+        """Raises ModelNotFound. A decision without targets is not an error yet: explain wants to see it. Who asks for
+        a route says when it is `done`."""
         name = self._fleet.resolve(request.model)
         needs = needs_of(request)
         policy = ctx.snapshot.policy
@@ -112,7 +122,9 @@ class Router:
         )
         tenant = "" if ctx.snapshot.auth.mode == "none" else ctx.key_id
         by_candidate = {id(d.candidate): d for d in name.deployments}
-        return Route(name, needs, decision, by_candidate, policy.privacy, ctx.snapshot, tenant, conversation)
+        route = Route(name, needs, decision, by_candidate, policy.privacy, ctx.snapshot, tenant, conversation)
+        route.hold = Hold(self._memory)
+        return route
 
     def served(self, route: Route, d: Deployment, now: float) -> None:
         """A target has answered: its cache holds the conversation, which should come back to it."""
@@ -144,7 +156,7 @@ class Router:
             route.add(candidate, lack)
             return None
         try:
-            ready = await self._media.ready(request, candidate.facts, route.settings)
+            ready = await self._media.ready(request, candidate.facts, route.settings, route.hold)
             lack = _kept_home(ready.request, candidate, route.privacy)
             if lack is not None:
                 route.add(candidate, lack)
@@ -221,7 +233,10 @@ class Router:
             return None
 
     def refused(self, route: Route) -> GatewayError:
-        """The error for a request that no target can take now: what was found out after the decision counts, too."""
+        """The error for a request that no target can take now: what was found out after the decision counts, too. That
+        there is no room for a medium just now says nothing about the request."""
+        if busy := next((e for e in route.unable if isinstance(e, Overloaded)), None):
+            return busy
         if route.unable and len(route.unable) == len(route.decision.verdicts):
             return route.unable[0]
         return refusal(route.decision, route.needs, route.name.public)

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from gateway.canonical.content import Segments
-from gateway.engine.admission import Memory
+from gateway.engine.admission import Hold, Memory
 from gateway.engine.deadlines import Watch
 from gateway.errors import ClientGone, InvalidJson, TooLarge, UnsupportedMedia
 
@@ -209,23 +209,14 @@ def check_media_type(headers: dict[bytes, bytes], *, said: bool = False) -> None
         raise UnsupportedMedia("send the body as application/json")
 
 
-class Held:
+class Held(Hold):
     """The body of one request: its value, and the octets that it keeps reserved until `release`."""
 
-    __slots__ = ("_memory", "octets", "value")
+    __slots__ = ("value",)
 
     def __init__(self, memory: Memory) -> None:
-        self._memory = memory
-        self.octets = 0
+        super().__init__(memory)
         self.value: Any = None
-
-    def grow(self, octets: int) -> None:
-        self._memory.reserve(octets)
-        self.octets += octets
-
-    def release(self) -> None:
-        self._memory.release(self.octets)
-        self.octets = 0
 
 
 async def read_json(

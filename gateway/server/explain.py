@@ -134,7 +134,10 @@ class ExplainPaths:
 async def explain_chat(chat: Chat, context: Context[Settings], router: Router) -> dict[str, Any]:
     """Raises ModelNotFound; any other error that serving would give stands in the answer's `error`."""
     route = router.route(context, chat)
-    foreseen = await router.foresee(route, chat)
+    try:
+        foreseen = await router.foresee(route, chat)
+    finally:
+        route.done()
     error = chosen = call = None
     if isinstance(foreseen, GatewayError):
         error = foreseen

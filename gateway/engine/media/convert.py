@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import gateway
 from gateway.canonical.content import Base64, Media, Segments
+from gateway.engine.admission import Hold, Memory
 from gateway.engine.media.pipe import HEAD_LIMIT, LENGTHS, PIECE, Job, pack, unpack
 from gateway.errors import BadRequest, Overloaded
 
@@ -60,14 +60,18 @@ class NotConverted(BadRequest):
 
 
 class Workers:
-    """The workers of one process."""
+    """The workers of one process. What they give is reserved of `memory` until it is handed on."""
 
-    def __init__(self, at_once: int = AT_ONCE, seconds: float = SECONDS, output: int = OUTPUT) -> None:
+    def __init__(
+        self, at_once: int = AT_ONCE, seconds: float = SECONDS, output: int = OUTPUT, memory: Memory | None = None
+    ) -> None:
+        self._memory = memory
         self._room = asyncio.Semaphore(at_once)
         self._seconds = seconds
         self._output = output
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
+        self._reapers: set[asyncio.Task[int]] = set()
         self._waiting = 0
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -92,9 +96,10 @@ class Workers:
     async def _run(self, job: Job, media: Media) -> list[Piece]:
         worker = await self._take()
         fine = False
+        hold = Hold(self._memory)
         try:
             async with asyncio.timeout(self._seconds):
-                found = await worker.do(job, media, self._output)
+                found = await worker.do(job, media, self._output, hold)
             fine = True
             if isinstance(found, str):
                 raise NotConverted(found)
@@ -104,6 +109,7 @@ class Workers:
         except (OSError, EOFError, ValueError):
             raise NotConverted("this medium can't be converted: decoding it took too much, or failed") from None
         finally:
+            hold.release()
             if fine and worker.jobs < JOBS:
                 self._give_back(worker)
             else:
@@ -140,26 +146,26 @@ class Workers:
         self._all.discard(worker)
         if worker in self._idle:
             self._idle.remove(worker)
-        worker.kill()
+        reaper = worker.kill()
+        self._reapers.add(reaper)
+        reaper.add_done_callback(self._reapers.discard)
 
     async def close(self) -> None:
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
-        ended = list(self._all)
-        for worker in ended:
+        for worker in list(self._all):
             self._end(worker)
-        await asyncio.gather(*(w.process.wait() for w in ended))
+        await asyncio.gather(*self._reapers)
 
 
 class _Worker:
-    __slots__ = ("_reaper", "jobs", "process", "since")
+    __slots__ = ("jobs", "process", "since")
 
     def __init__(self, process: Process) -> None:
         self.process = process
         self.jobs = 0
         self.since = 0.0
-        self._reaper: asyncio.Task[Any] | None = None
 
     @classmethod
     async def start(cls) -> _Worker:
@@ -172,8 +178,9 @@ class _Worker:
         )  # fmt: skip
         return cls(process)
 
-    async def do(self, job: Job, media: Media, most: int) -> list[Piece] | str:
-        """What it made, or why it did not. Raises EOFError or OSError where it ended, ValueError for nonsense."""
+    async def do(self, job: Job, media: Media, most: int, hold: Hold) -> list[Piece] | str:
+        """What it made, or why it did not. Raises EOFError or OSError where it ended, ValueError for nonsense,
+        Overloaded where there is no room for what comes."""
         self.jobs += 1
         pieces, size = _text(media)
         stdin, stdout = self.process.stdin, self.process.stdout
@@ -193,6 +200,7 @@ class _Worker:
             if head["kind"] == "refused":
                 return str(head["why"])
             most -= body
+            hold.grow(body)
             chunks = []
             while body > 0:
                 chunk = await stdout.read(min(PIECE, body))
@@ -202,11 +210,12 @@ class _Worker:
                 body -= len(chunk)
             out.append(Piece(head["kind"], head["mime"], Segments(chunks), head.get("seconds", 0.0), head.get("of", 1)))
 
-    def kill(self) -> None:
+    def kill(self) -> asyncio.Task[int]:
+        """Gives what waits for its end."""
         if self.process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self.process.kill()
-            self._reaper = asyncio.create_task(self.process.wait(), name="media worker's end")
+        return asyncio.create_task(self.process.wait(), name="media worker's end")
 
 
 def _text(media: Media) -> tuple[Iterator[bytes], int]:

@@ -19,6 +19,7 @@ import httpx2
 
 from gateway import __version__
 from gateway.canonical.content import Segments
+from gateway.engine.admission import Hold, Memory
 from gateway.engine.media.addresses import Place, is_public, parse_url
 from gateway.engine.media.store import Store
 from gateway.errors import BadRequest, GatewayError, TooLarge, UnsupportedMedia
@@ -32,7 +33,8 @@ SLOWEST = 16 * 1024
 """Octets a second, on average once SLOW_SECONDS are over."""
 TOTAL_SECONDS = 120.0
 AT_ONCE = 16
-_STEP = 48 * 1024
+PIECE = 64 * 1024
+_STEP = PIECE // 4 * 3
 """Octets of a piece that is kept: 64 KiB of base64."""
 
 _INSIDE = (".localhost", ".local", ".internal", ".home.arpa")
@@ -59,11 +61,17 @@ class Fetched:
 
 
 class Fetcher:
-    """Fetches media. One per process. `transport` and `resolve` are there for tests."""
+    """Fetches media. One per process. What is on its way is reserved of `memory`. `transport` and `resolve` are there
+    for tests."""
 
     def __init__(
-        self, store: Store[Fetched], resolve: Resolve | None = None, transport: httpx2.AsyncBaseTransport | None = None
+        self,
+        store: Store[Fetched],
+        resolve: Resolve | None = None,
+        transport: httpx2.AsyncBaseTransport | None = None,
+        memory: Memory | None = None,
     ) -> None:
+        self._memory = memory
         self._store = store
         self._resolve = resolve or _resolve
         self._transport = transport
@@ -77,20 +85,24 @@ class Fetcher:
         key = (f"{place.tls:d}{place.authority}{place.target}", limit)
 
         async def get() -> Fetched:
-            async with self._busy:
-                return await self._get(place, guard, limit, path)
+            hold = Hold(self._memory)
+            try:
+                async with self._busy:
+                    return await self._get(place, guard, limit, path, hold)
+            finally:
+                hold.release()
 
         try:
             return await self._store.get(key, get, lambda f: f.content.size)
         except GatewayError as e:
             # several may have waited for the same medium: each has its own path
-            raise type(e)(e.message, param=path, code=e.code) from None
+            raise type(e)(e.message, param=path, code=e.code, retry_after=e.retry_after) from None
 
-    async def _get(self, place: Place, guard: Guard, limit: int, path: str | None) -> Fetched:
+    async def _get(self, place: Place, guard: Guard, limit: int, path: str | None, hold: Hold) -> Fetched:
         try:
             async with asyncio.timeout(TOTAL_SECONDS):
                 for _ in range(REDIRECTS + 1):
-                    found = await self._hop(place, guard, limit, path)
+                    found = await self._hop(place, guard, limit, path, hold)
                     if isinstance(found, Fetched):
                         return found
                     place = parse_url(found, path)
@@ -99,7 +111,7 @@ class Fetcher:
             raise _failed("its server is too slow", path) from None
         raise _failed(f"it was redirected more than {REDIRECTS} times", path)
 
-    async def _hop(self, place: Place, guard: Guard, limit: int, path: str | None) -> Fetched | str:
+    async def _hop(self, place: Place, guard: Guard, limit: int, path: str | None, hold: Hold) -> Fetched | str:
         """The medium, or the URL that it is redirected to."""
         ip = await self._address(place, guard, path)
         host = f"[{ip}]" if ":" in ip else ip
@@ -123,7 +135,7 @@ class Fetcher:
                     return urljoin(f"{scheme}://{place.authority}{place.target}", reply.headers["location"])
                 if reply.status_code != 200:
                     raise _failed(f"its server answered {reply.status_code}", path)
-                return await _read(reply, limit, path)
+                return await _read(reply, limit, path, hold)
         except httpx2.TimeoutException:
             raise _failed("its server is too slow", path) from None
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError):
@@ -167,8 +179,8 @@ def allowed(place: Place, guard: Guard, path: str | None) -> None:
         raise BadRequest("the medium's URL leads to a host that is not public", param=path)
 
 
-async def _read(reply: httpx2.Response, limit: int, path: str | None) -> Fetched:
-    """The body as base64, in pieces that were never joined."""
+async def _read(reply: httpx2.Response, limit: int, path: str | None, hold: Hold) -> Fetched:
+    """The body as base64, in pieces that were never joined. `hold` grows with it."""
     if reply.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
         raise UnsupportedMedia("the medium's server sends it coded, which was not asked for", param=path)
     length = reply.headers.get("content-length", "")
@@ -188,6 +200,7 @@ async def _read(reply: httpx2.Response, limit: int, path: str | None) -> Fetched
             raise _failed("its server is too slow", path)
         rest += data
         while len(rest) >= _STEP:
+            hold.grow(PIECE)
             chunks.append(b64encode(rest[:_STEP]))
             del rest[:_STEP]
     if not size:

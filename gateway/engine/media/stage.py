@@ -34,6 +34,7 @@ from gateway.canonical.media.identify import Wrong, identified_part
 from gateway.canonical.media.kinds import FRAMES, usual
 from gateway.canonical.needs import content_parts, needs_of
 from gateway.canonical.requests import Chat, CountTokens, Request
+from gateway.engine.admission import Hold, Memory
 from gateway.engine.media.convert import Piece, Workers, installed
 from gateway.engine.media.fetch import Fetched, Fetcher, Guard
 from gateway.engine.media.pipe import Job
@@ -77,13 +78,17 @@ class MediaStage:
     """One per process."""
 
     def __init__(
-        self, fetcher: Fetcher | None = None, workers: Workers | None = None, metrics: Metrics | None = None
+        self,
+        fetcher: Fetcher | None = None,
+        workers: Workers | None = None,
+        metrics: Metrics | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self._metrics = metrics or Metrics()
         self._fetched: Store[Fetched] = Store(KEPT)
         self._converted: Store[list[Piece]] = Store(KEPT)
-        self._fetcher = fetcher or Fetcher(self._fetched)
-        self.workers = workers or Workers()
+        self._fetcher = fetcher or Fetcher(self._fetched, memory=memory)
+        self.workers = workers or Workers(memory=memory)
         self._installed = installed()
 
     def able(self, settings: Settings) -> Able:
@@ -93,8 +98,9 @@ class MediaStage:
     async def close(self) -> None:
         await self.workers.close()
 
-    async def ready(self, request: Request, facts: Facts, settings: Settings) -> Ready:
-        """Raises GatewayError, with the path of the medium that can't be made ready."""
+    async def ready(self, request: Request, facts: Facts, settings: Settings, hold: Hold | None = None) -> Ready:
+        """Raises GatewayError, with the path of the medium that can't be made ready. What was fetched or converted
+        counts as held by `hold`, once however often it is asked for."""
         chat = request.chat if isinstance(request, CountTokens) else request
         if not isinstance(chat, Chat):
             return Ready(request)
@@ -105,7 +111,7 @@ class MediaStage:
         ways = ways_to(needs.media, facts, able)
         if all(w.native for w in ways):
             return Ready(request)
-        making = _Making(self, facts, settings)
+        making = _Making(self, facts, settings, hold or Hold())
         whole = await making.fetched(chat, ways)
         ways = ways_to(needs_of(whole).media, facts, able)
         whole = await making.converted(whole, ways)
@@ -116,12 +122,14 @@ class MediaStage:
         new = replace(request, chat=whole) if isinstance(request, CountTokens) else whole
         return Ready(new, fates, origin)
 
-    async def fetch(self, url: str, settings: Settings, limit: int, path: str) -> Fetched:
+    async def fetch(self, url: str, settings: Settings, limit: int, path: str, hold: Hold) -> Fetched:
         guard = Guard(settings.media.remote, frozenset(settings.media.allow))
         with _timed(self._metrics.fetched):
-            return await self._fetcher.fetch(url, guard, limit, path)
+            found = await self._fetcher.fetch(url, guard, limit, path)
+        hold.once(url, found.content.size)
+        return found
 
-    async def convert(self, job: Job, media: Media, path: str) -> list[Piece]:
+    async def convert(self, job: Job, media: Media, path: str, hold: Hold) -> list[Piece]:
         key = tuple(sorted((k, str(v)) for k, v in job.items())), await digest(media)
 
         async def make() -> list[Piece]:
@@ -129,7 +137,9 @@ class MediaStage:
                 return await self.workers.convert(job, media)
 
         try:
-            return await self._converted.get(key, make, _size)
+            pieces = await self._converted.get(key, make, _size)
+            hold.once(key, _size(pieces))
+            return pieces
         except GatewayError as e:
             raise type(e)(e.message, param=path, code=e.code, retry_after=e.retry_after) from None
 
@@ -137,7 +147,8 @@ class MediaStage:
 class _Making:
     """One request on its way through the stage. Parts are known by their identity; all of them live as long as this."""
 
-    def __init__(self, stage: MediaStage, facts: Facts, settings: Settings) -> None:
+    def __init__(self, stage: MediaStage, facts: Facts, settings: Settings, hold: Hold) -> None:
+        self._hold = hold
         self._stage = stage
         self._facts = facts
         self._settings = settings
@@ -170,7 +181,7 @@ class _Making:
         assert media.url is not None
         limits = self._settings.limits
         most = {Image: limits.image, Audio: limits.audio, Video: limits.video, Document: limits.image}[type(part)]
-        got = await self._stage.fetch(media.url, self._settings, most, part.path)
+        got = await self._stage.fetch(media.url, self._settings, most, part.path, self._hold)
         mime = usual(got.mime or media.mime)
         medium = Media(mime, base64=got.content, name=media.name, detail=media.detail, clip=media.clip)
         try:
@@ -213,7 +224,7 @@ class _Making:
         formats = self._facts.image_formats
         to = [m for m in ("image/png", "image/jpeg") if formats is None or m in formats]
         job: Job = {"do": "picture", "mime": usual(part.media.mime), "pixels": self._budget.pixels, "to": to}
-        pieces = await self._stage.convert(job, part.media, part.path)
+        pieces = await self._stage.convert(job, part.media, part.path, self._hold)
         piece = pieces[0]
         kind = piece.mime.partition("/")[2]
         self.fates[origin] = f"image>{kind}" if piece.of == 1 else f"image>{kind}:1/{piece.of}"
@@ -226,7 +237,7 @@ class _Making:
         rate = _rate(part.media.mime)
         if rate:
             job["rate"] = rate
-        pieces = await self._stage.convert(job, part.media, part.path)
+        pieces = await self._stage.convert(job, part.media, part.path, self._hold)
         return [Audio(_medium(p), path=part.path) for p in pieces]
 
     def _longest(self) -> float:
@@ -248,7 +259,7 @@ class _Making:
         _cut(job, part.media)
         out: list[Part] = []
         sounds: list[Part] = []
-        for piece in await self._stage.convert(job, part.media, part.path):
+        for piece in await self._stage.convert(job, part.media, part.path, self._hold):
             if piece.kind == "frame":
                 out += Text(stamp(piece.seconds), path=part.path), Image(_medium(piece), path=part.path)
             else:
