@@ -15,14 +15,17 @@
 - A medium that it can't take at all is 500, as are a bad schema and arguments that are no JSON: the client's fault.
 - `/v1/completions` takes one text; more prompts or token ids are 400, and `suffix` and `echo` are ignored.
 - `n` is at most the number of slots. Header `X-Conversation-Id` makes an answer outlive its client: it is never sent.
-- While a model loads every route answers 503. GETs do not wake a server that sleeps.
+- While its only model loads every route answers 503: it is left alone until it is ready. GETs do not wake a server that
+  sleeps.
 - /slots tells which slots work, /metrics (off by default: 501) how many requests wait for one. They go through the same
   queue as requests, so they may be late. A scrape of /metrics starts its averages anew, which are the operator's: it is
   asked only when no slot is free.
-- Router mode: each model has a state of its own (unloaded, loading, loaded, sleeping); a request loads its model and
-  may drop the one that was used least. /props, /slots and /metrics are asked for one model by `?model=`, and
-  `autoload=false` keeps that from loading it. A model's `args` hold paths and ports. Whether it takes video is listed
-  only once it is loaded.
+- Router mode: each model has a state of its own (downloading, unloaded, loading, loaded, sleeping); a request loads its
+  model, may drop the one that was used least, and waits until it is loaded, also where another one began that: so one
+  that loads is cold, not 503 (`ensure_model_ready` in tools/server/server-models.cpp). With --no-models-autoload
+  (`models_autoload` in /props) nothing waits: an unloaded model is 400, one that loads 503. /props, /slots and /metrics
+  are asked for one model by `?model=`, and `autoload=false` keeps that from loading it. A model's `args` hold paths and
+  ports. Whether it takes video is listed only once it is loaded.
 - Without a projector (--mmproj) a model that sees and hears reads text only: noticed, and said.
 """
 
@@ -58,8 +61,8 @@ _EXTRAS = words(
     "dry_sequence_breakers t_max_predict_ms embd_normalize"
 )
 
-_STATES: dict[str, State] = {"loaded": "ready", "unloaded": "cold", "sleeping": "cold", "loading": "loading"}
-"""`status.value` of a router's model -> state."""
+_STATES: dict[str, State] = {"loaded": "ready", "sleeping": "cold", "downloading": "loading"}
+"""`status.value` of a router's model -> state, of those that do not depend on how the router was started."""
 
 _THINKS = re.compile(r"enable_thinking|reasoning_effort|reasoning_content|<think")
 _NEW_TEMPLATE = "{#- OpenAI Chat Completions:"
@@ -199,23 +202,27 @@ class Backend(OpenAIWire):
             return Discovery("ready", [_model(c, {}) for c in found], detail="it has no /props: its facts are guesses")
         version = str(props.get("build_info") or "")
         if props.get("role") == "router":
-            models = []
+            on_demand = props.get("models_autoload") is not False
+            models, findings = [], _unloaded(found, on_demand)
             for card in found:
-                own = json_of((yield Call("GET", f"/props?{_of(card['id'])}"))) if _state(card) == "ready" else None
-                models += [_routed(card, own if isinstance(own, dict) else {})]
-            return Discovery("ready", models, version, _blind(models))
-        state: State = "cold" if props.get("is_sleeping") is True else "ready"
+                state = _state(card, on_demand)
+                asked = json_of((yield Call("GET", f"/props?{_of(card['id'])}"))) if state == "ready" else None
+                own = as_object(asked)
+                models += [_routed(card, own, state)]
+                findings += _old_template(models[-1], as_text(own.get("chat_template")))
+            return Discovery("ready", models, version, _blind(models), findings)
+        alone: State = "cold" if props.get("is_sleeping") is True else "ready"
         model = _model(found[0], props)
-        model.state = state
+        model.state = alone
         model.facts.version = version or None
-        if state == "ready":  # a POST would wake a sleeping one
+        if alone == "ready":  # a POST would wake a sleeping one
             reply = yield Call("POST", "/v1/embeddings", [b"{}"], dict(JSON))
             embeds = reply.status == 400 and b"ooling type" not in reply.body
             model.facts.operations = frozenset(
                 {"chat", "completion", "count_tokens"} | ({"embedding"} if embeds else set())
             )
         return Discovery(
-            state, [model], version, _blind([model]), _old_template(model, as_text(props.get("chat_template")))
+            alone, [model], version, _blind([model]), _old_template(model, as_text(props.get("chat_template")))
         )
 
     def busy(self, model: str) -> Busyness:
@@ -286,17 +293,40 @@ def _model(card: Json, props: Json) -> Model:
     return Model(card["id"], _aliases(card), facts, root=path)
 
 
-def _state(card: Json) -> State:
-    """The state of a router's model."""
+def _state(card: Json, on_demand: bool) -> State:
+    """The state of a router's model; `on_demand`: a request loads it, and waits for that."""
     status = as_object(card.get("status"))
-    return "down" if status.get("failed") else _STATES.get(as_text(status.get("value")), "cold")
+    value = as_text(status.get("value"))
+    if status.get("failed"):
+        return "down"
+    if value in _STATES:
+        return _STATES[value]
+    if on_demand:
+        return "cold"
+    return "loading" if value == "loading" else "down"
 
 
-def _routed(card: Json, props: Json) -> Model:
+def _unloaded(found: list[Json], on_demand: bool) -> list[Finding]:
+    """Models of a router that it has not loaded, and will not when a request comes."""
+    out = []
+    for card in found:
+        if _state(card, on_demand) != "down":
+            continue
+        if as_object(card.get("status")).get("failed"):
+            text = "the router tried to load it, and it ended with an error"
+            fix = "look into llama-server's log; POST /models/load tries again"
+            out.append(Finding("failed-model", text, fix, card["id"]))
+        else:
+            fix = "start llama-server without --no-models-autoload, or load it: POST /models/load"
+            out.append(Finding("not-loaded", "it is not loaded, and no request loads it", fix, card["id"]))
+    return out
+
+
+def _routed(card: Json, props: Json, state: State) -> Model:
     """A model of a router, which loads it when it is asked for; `props` are its own once it is loaded. Its arguments
     hold paths and ports: not for clients."""
     model = _model(card, props)
-    model.state = _state(card)
+    model.state = state
     if model.state != "ready" and model.facts.image:
         model.facts.video = None
     arguments = as_object(card.get("status")).get("args")

@@ -14,7 +14,8 @@
 - `mm_processor_kwargs` and `media_io_kwargs` of a request are refused unless it runs with --trust-request-mm-kwargs:
   /tokenize tells, and they are sent only where they are taken. A `chat_template` is never sent.
 - A video is looked at in 32 frames at most; on every Gemma 4 its sound is dropped without a word.
-- Quantization is read from `root`; with VLLM_SERVER_DEV_MODE=1 /server_info tells it, and the GPUs.
+- Quantization is read from `root`; with VLLM_SERVER_DEV_MODE=1 /server_info tells it, the GPUs, and which parser and
+  attention it was started with.
 - `cache_salt` keeps the prompts of several tenants apart in its prefix cache: at most 128 characters, none of @ / \\.
 - /metrics (no key) has requests running and waiting, and the use of the KV cache, which changed its name once.
 - The key guards /v1 only; 401 is `{"error": "Unauthorized"}`. Until it has loaded nobody listens.
@@ -36,6 +37,7 @@ from gateway.backends.wire.listing import cards, json_of, trouble
 from gateway.backends.wire.prepare import Manner, words
 from gateway.backends.wire.refusal import Signs
 from gateway.backends.wire.samples import PARTS
+from gateway.backends.wire.values import as_object
 from gateway.canonical.facts import Facts, Finding, State, Target
 from gateway.canonical.requests import Chat, Completion, CountTokens, ThinkingConfig
 from gateway.errors import BadRequest
@@ -218,24 +220,43 @@ class Backend(OpenAIWire):
 def _findings(models: list[Model], info: Any) -> list[Finding]:
     """What is wrong with it for Gemma 4."""
     out = []
+    parsers = as_object(as_object(as_object(info).get("vllm_config")).get("structured_outputs_config"))
     for model in models:
         if identify(model.id, model.root).family != "gemma4":
             continue
         if model.facts.tools is False:
             fix = "start it with --enable-auto-tool-choice --tool-call-parser gemma4 --reasoning-parser gemma4"
             out.append(Finding("no-tool-parser", "it reads no tool calls", fix, model.id))
-        chosen = _attention(info)
+        if parsers.get("reasoning_parser") == "":
+            text = "it does not tell thoughts from the answer"
+            out.append(Finding("no-reasoning-parser", text, "start it with --reasoning-parser gemma4", model.id))
+        chosen = _attention(info, model.facts.hardware)
         if chosen is not None:
             text = f"its attention is set to {chosen}: Gemma 4's heads of 512 are more than some of its kernels take"
-            out.append(Finding("attention-override", text, "leave the attention backend to vLLM", model.id))
+            out.append(Finding("attention-override", text, _LEAVE_ATTENTION, model.id))
     return out
 
 
-def _attention(info: Any) -> str | None:
-    """The attention backend where it was chosen by hand, in development mode."""
-    env = info.get("vllm_env") if isinstance(info, dict) else None
-    chosen = env.get("VLLM_ATTENTION_BACKEND") if isinstance(env, dict) else None
-    return chosen if isinstance(chosen, str) and chosen in ("FLASH_ATTN", "FLASHINFER") else None
+_LEAVE_ATTENTION = (
+    "start it without --attention-backend and --attention-config (VLLM_ATTENTION_BACKEND in old versions)"
+)
+
+
+def _attention(info: Any, hardware: str | None) -> str | None:
+    """The kernels for attention where they were chosen by hand and do not take heads of 512, in development mode. What
+    vLLM itself chooses for Gemma 4 is Triton's, FlashAttention 4, or on Hopper 3 and 4 by layer (Gemma4Config in
+    vllm/model_executor/models/config.py)."""
+    old = as_object(as_object(info).get("vllm_env")).get("VLLM_ATTENTION_BACKEND")
+    if old in ("FLASH_ATTN", "FLASHINFER"):
+        return str(old)
+    config = as_object(as_object(as_object(info).get("vllm_config")).get("attention_config"))
+    name, version = str(config.get("backend")), config.get("flash_attn_version")
+    if ".flashinfer." in name or name == "FLASHINFER":
+        return "FLASHINFER"
+    if version in (2, 3):
+        return f"FlashAttention {version}"
+    by_hand = ".flash_attn." in name or name == "FLASH_ATTN"
+    return "FLASH_ATTN" if by_hand and version is None and hardware != "hopper" else None
 
 
 def _salt(body: Json, request: Chat | Completion) -> None:
@@ -247,12 +268,8 @@ def _salt(body: Json, request: Chat | Completion) -> None:
 def _server_info(told: Any) -> tuple[str | None, str | None]:
     """(quantization, generation of the GPUs) where the server runs in development mode. What its scheme leaves open
     (`compressed-tensors` holds several) is left to the model's names."""
-    if not isinstance(told, dict):
-        return None, None
-    config, system = told.get("vllm_config"), told.get("system_env")
-    model = config.get("model_config") if isinstance(config, dict) else None
-    scheme = model.get("quantization") if isinstance(model, dict) else None
-    gpus = system.get("nvidia_gpu_models") if isinstance(system, dict) else None
+    scheme = as_object(as_object(as_object(told).get("vllm_config")).get("model_config")).get("quantization")
+    gpus = as_object(as_object(told).get("system_env")).get("nvidia_gpu_models")
     known = _SCHEMES.get(scheme) if isinstance(scheme, str) else None
     return known, generation(gpus) if isinstance(gpus, str) else None
 

@@ -203,6 +203,8 @@ class Dispatcher:
                 await self._relay.attempt(job, d, call, self.router.asked(route, job.request, d))
                 outcome, verdict = "ok", "fine"
                 self.router.served(route, d, loop.time())
+                if job.cold:
+                    self._prober.loaded(d.server)
                 return None
             except GatewayError as e:
                 outcome, verdict = e.code, e.verdict

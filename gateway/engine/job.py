@@ -54,6 +54,8 @@ class Job:
     model: str = ""
     sent: float = 0.0
     """When the attempt at hand began, on the loop's clock."""
+    cold: bool = False
+    """When it began, the target had to load its model first."""
     streamed: bool = False
     needs: Needs = field(default_factory=Needs)
     tokens: int = 0

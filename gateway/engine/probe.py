@@ -52,6 +52,10 @@ class Prober:
         server.suspected = True
         self._look_now(server)
 
+    def loaded(self, server: Server) -> None:
+        """A request made it load a model: what that one can do can be seen now, and which one had to go for it."""
+        self._look_now(server)
+
     def look_again(self) -> None:
         """The configuration changed: look at every server now."""
         for server in self._fleet.servers.values():

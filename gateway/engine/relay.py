@@ -110,7 +110,7 @@ class Relay:
         with Watch(self._sweep, now + first_byte, _deadline(job, t, now)) as watch:
             try:
                 job.record.sent = job.record.sent or now
-                job.sent = now
+                job.sent, job.cold = now, d.candidate.state == "cold"
                 exchange = await d.server.signed.send(self._upstream, call, job.context.request_id)
                 if exchange.status != 200:
                     raise await self._refused(exchange, backend)
@@ -241,10 +241,12 @@ def _deadline(job: Job, t: BackendTimeouts, now: float) -> float:
 
 def _first_byte(job: Job, d: Deployment) -> float:
     """Seconds until the first event: the configured limit or twice the expected prefill, whichever is longer; a fixed
-    long time while the server's reading speed is unknown."""
+    long time while the server's reading speed is unknown, and where it has to load the model first."""
     t = d.server.settings.timeouts
     rate = d.candidate.rate or d.candidate.facts.prompt_rate or 0.0
-    return max(t.first_byte, 2 * job.tokens / rate) if rate > 0.0 else max(t.first_byte, t.first_byte_unknown)
+    known = rate > 0.0 and d.candidate.state != "cold"
+    least = t.first_byte if known else max(t.first_byte, t.first_byte_unknown)
+    return max(least, 2 * job.tokens / rate) if rate > 0.0 else least
 
 
 def _filtered(job: Job, answer: Answer) -> Answer:

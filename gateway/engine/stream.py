@@ -247,7 +247,8 @@ class StreamedReply:
 
     def _learn_rate(self) -> None:
         """Tokens per second. Of a prompt: those that were not in the server's cache over the time to the first content.
-        Rather too slow than too fast: what follows from it is when a silent server is given up."""
+        Rather too slow than too fast: what follows from it is when a silent server is given up. How long it took to
+        load a model is no part of it."""
         record, c = self._job.record, self._d.candidate
         usage = record.usage
         if usage is None or not record.first:
@@ -255,7 +256,7 @@ class StreamedReply:
         if usage.output is not None and usage.output >= SPOKEN and record.last > record.first:
             speed = (usage.output - 1) / (record.last - record.first)
             c.decode_rate = 0.9 * c.decode_rate + 0.1 * speed if c.decode_rate else speed
-        if usage.input is None or usage.cached is None:
+        if usage.input is None or usage.cached is None or self._job.cold:
             return
         tokens = usage.input - usage.cached
         if tokens >= TELLING:

@@ -28,6 +28,8 @@ FRAMING = 64 * 1024
 
 _SERVER_CODES = frozenset({"no-key", "redirect", "web-page", "other-api", "no-models"})
 """Why nothing is served there: says more than that nothing is."""
+_SAY_MORE = {"no-tools": ("no-tool-parser",), "unreachable": ("failed-model", "not-loaded")}
+"""What need not be said of a model of which one of these was found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def known(server: Server, *, in_container: bool) -> list[Finding]:
     url = server.settings.url or ""
     out = list(server.findings)
     why = any(f.code in _SERVER_CODES for f in out)
-    parsers = {f.model for f in out if f.code == "no-tool-parser"}
+    told = {(f.code, f.model) for f in out}
     absent = server.state in ("down", "unprobed", "loading")
     if absent and not why:
         out.append(state_finding(server.state, server.detail, "", url, in_container=in_container))
@@ -80,7 +82,7 @@ def known(server: Server, *, in_container: bool) -> list[Finding]:
                 f
                 for f in findings(d.candidate, url, in_container=in_container)
                 if not (absent and f.code in ("unreachable", "loading"))
-                and not (f.code == "no-tools" and f.model in parsers)
+                and not any((better, f.model) in told for better in _SAY_MORE.get(f.code, ()))
             ]
     if server.skew is not None and abs(server.skew) > SKEW:
         late = "ahead of" if server.skew > 0 else "behind"

@@ -17,6 +17,8 @@ knowing."""
 CODES: dict[str, tuple[Level, str]] = {
     "unreachable": ("error", "The server does not answer, or was not seen yet."),
     "loading": ("note", "The server is loading its model."),
+    "failed-model": ("error", "The server tried to load the model and could not."),
+    "not-loaded": ("warning", "The model is not loaded, and the server does not load models on demand."),
     "no-key": (
         "error",
         "The server wants an API key that the configuration does not give it, or refuses the one it has.",
@@ -40,6 +42,7 @@ CODES: dict[str, tuple[Level, str]] = {
     "media-limit": ("warning", "The server takes one picture in a request; a conversation soon holds more."),
     "no-tools": ("warning", "The model calls tools, and this server does not let it."),
     "no-tool-parser": ("warning", "The server was started without a parser for tool calls."),
+    "no-reasoning-parser": ("warning", "The server was started without a parser for thoughts."),
     "small-context": ("warning", "The context is smaller than what coding agents send with their first request."),
     "old-template": ("warning", "The model's chat template is older than its last known fault."),
     "attention-override": ("warning", "An attention kernel was chosen by hand that may not take heads of 512."),

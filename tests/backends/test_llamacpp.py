@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from gateway.backends import Call, Discovery, Load, Reply, load, run_probe
+from gateway.backends import Discovery, Load, Reply, load, run_probe
 from gateway.canonical.content import Audio, Image, Media, Message, Refusal, Text, Thinking, Video
 from gateway.canonical.events import Usage, fold
 from gateway.canonical.facts import Facts, Target, layer
@@ -313,32 +313,62 @@ def routed(name: str, value: str, *args: str, **more) -> dict:
     return {"id": name, "owned_by": "llamacpp", "status": status, "architecture": inputs, **more}
 
 
-def test_states_and_slots_of_a_router() -> None:
-    cards_ = [
-        routed("a", "unloaded", "--model", "/m/gemma-4-E4B-it-Q4_K_M.gguf", "-c", "8192", "-np", "4"),
-        routed("b", "loading", "--parallel", "x"),
-        routed("c", "sleeping"),
-        routed("d", "loaded"),
-        {**routed("e", "unloaded"), "status": {"value": "unloaded", "failed": True, "exit_code": 1}},
-    ]
-    listed = Reply(200, body=msgspec.json.encode({"object": "list", "data": cards_}))
-    calls: list[Call] = []
+ROUTED = [
+    routed("a", "unloaded", "--model", "/m/gemma-4-E4B-it-Q4_K_M.gguf", "-c", "8192", "-np", "4"),
+    routed("b", "loading", "--parallel", "x"),
+    routed("c", "sleeping"),
+    routed("gemma-4-12b", "loaded"),
+    {**routed("e", "unloaded"), "status": {"value": "unloaded", "failed": True, "exit_code": 1}},
+    routed("f", "downloading"),
+]
+
+
+def probe_router(autoload: bool) -> tuple[Discovery, list[str]]:
+    """(what was found, the paths that were asked)"""
+    listed = Reply(200, body=msgspec.json.encode({"object": "list", "data": ROUTED}))
+    props = msgspec.json.decode(reply("llamacpp/router_props").body)
+    assert props["models_autoload"] is True, "what it is if nobody says otherwise"
+    props["models_autoload"] = autoload
+    paths: list[str] = []
     steps = BACKEND.probe()
     call = next(steps)
-    replies = iter([listed, reply("llamacpp/router_props"), reply("llamacpp/props")])
+    own = msgspec.json.decode(reply("llamacpp/props").body) | {"chat_template": "{{ messages }}"}
+    replies = iter([listed, *(Reply(200, body=msgspec.json.encode(p)) for p in (props, own))])
     try:
         while True:
-            calls.append(call)
+            paths.append(call.path)
             call = steps.send(next(replies))
     except StopIteration as stop:
-        found = stop.value
-    assert [m.state for m in found.models] == ["cold", "loading", "cold", "ready", "down"]
-    assert [c.path for c in calls] == ["/v1/models", "/props", "/props?model=d&autoload=false"]
+        return stop.value, paths
+
+
+def test_states_and_slots_of_a_router() -> None:
+    found, paths = probe_router(True)
+    assert paths == ["/v1/models", "/props", "/props?model=gemma-4-12b&autoload=false"]
     first = found.models[0].facts
     assert (first.slots, first.choices, first.context, first.quantization) == (4, 4, 2048, "q4_k_m")
     assert found.models[1].facts.slots is None
-    assert "no projector: a could see" in found.detail
+    assert "no projector: a, gemma-4-12b could see" in found.detail
     assert "/m/" not in found.detail
+
+
+@pytest.mark.parametrize(
+    ("autoload", "states", "said"),
+    [
+        # a request waits for what it loads, and for what another one has begun to load
+        (True, ["cold", "cold", "cold", "ready", "down", "loading"], {("failed-model", "e")}),
+        # nothing waits: what is not loaded is refused, what loads is 503
+        (False, ["down", "loading", "cold", "ready", "down", "loading"], {("not-loaded", "a"), ("failed-model", "e")}),
+    ],
+)
+def test_a_router_that_loads_on_demand_lets_requests_wait(
+    autoload: bool, states: list[str], said: set[tuple[str, str]]
+) -> None:
+    found, _ = probe_router(autoload)
+    assert [m.state for m in found.models] == states
+    # of the one that is loaded the template is seen
+    assert {(f.code, f.model) for f in found.findings} == {*said, ("old-template", "gemma-4-12b")}
+    assert all(("/models/load" in f.fix) is (f.code != "old-template") for f in found.findings)
 
 
 def test_an_old_template_is_a_finding() -> None:

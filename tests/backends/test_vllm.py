@@ -6,7 +6,7 @@ import pytest
 from gateway.backends import Call, Discovery, Load, Reply, load, run_probe
 from gateway.backends.wire.samples import MP4
 from gateway.canonical.content import Audio, Image, Media, Message, Text, Thinking, ToolCall, ToolResult, Video
-from gateway.canonical.facts import Facts, Target, layer
+from gateway.canonical.facts import Facts, Finding, Target, layer
 from gateway.canonical.requests import (
     Chat,
     Completion,
@@ -288,20 +288,60 @@ def test_development_mode_in_another_shape(told: bytes) -> None:
     assert (facts.quantization, facts.hardware) == (None, None)
 
 
-def test_findings_about_a_gemma_4() -> None:
-    card = {"id": "g", "owned_by": "vllm", "root": "google/gemma-4-31B-it", "max_model_len": 4096}
+PARSERS = "start it with --enable-auto-tool-choice --tool-call-parser gemma4 --reasoning-parser gemma4"
+NAMES = {k: f"vllm.v1.attention.backends.{k}.Backend" for k in ("flash_attn", "flashinfer", "triton_attn")}
+
+
+def found_with(told: bytes, *, completions: Reply | None = None, root: str = "google/gemma-4-31B-it") -> list[Finding]:
+    card = {"id": "g", "owned_by": "vllm", "root": root, "max_model_len": 4096}
     listed = Reply(200, body=msgspec.json.encode({"object": "list", "data": [card]}))
-    told = Reply(200, body=b'{"vllm_env":{"VLLM_ATTENTION_BACKEND":"FLASHINFER"}}')
-    media = {"image": COUNTED, "audio": Reply(400), "video": COUNTED}
-    server = Server(**(BASIC | {"models": listed, "completions": NO_PARSER, "server_info": told}), **media)
-    assert [(f.code, f.model) for f in server.probe().findings] == [
-        ("no-tool-parser", "g"),
-        ("attention-override", "g"),
+    replies = BASIC | {"models": listed, "server_info": Reply(200, body=told)}
+    if completions is not None:
+        replies["completions"] = completions
+    return Server(**replies, image=COUNTED, audio=Reply(400), video=COUNTED).probe().findings
+
+
+def config(**parts: object) -> bytes:
+    return msgspec.json.encode({"vllm_config": parts, "vllm_env": {}})
+
+
+def test_a_gemma_4_without_its_parsers() -> None:
+    told = config(structured_outputs_config={"reasoning_parser": "", "backend": "auto"})
+    assert [(f.code, f.model, f.fix) for f in found_with(told, completions=NO_PARSER)] == [
+        ("no-tool-parser", "g", PARSERS),
+        ("no-reasoning-parser", "g", "start it with --reasoning-parser gemma4"),
     ]
-    assert Server(**(BASIC | {"models": listed}), **media).probe().findings == []
-    other = Reply(200, body=listed.body.replace(b"google/gemma-4-31B-it", b"Qwen/Qwen3-8B"))
-    server = Server(**(BASIC | {"models": other, "completions": NO_PARSER, "server_info": told}), **media)
-    assert server.probe().findings == []
+    assert found_with(config(structured_outputs_config={"reasoning_parser": "gemma4"})) == []
+    assert found_with(b"{}") == [], "who does not run in development mode does not tell"
+    assert found_with(told, completions=NO_PARSER, root="Qwen/Qwen3-8B") == []
+
+
+@pytest.mark.parametrize(
+    ("attention", "gpus", "said"),
+    [
+        ({"backend": NAMES["flashinfer"]}, "", "FLASHINFER"),
+        ({"backend": "FLASHINFER"}, "", "FLASHINFER"),
+        ({"backend": NAMES["flash_attn"], "flash_attn_version": 2}, "", "FlashAttention 2"),
+        ({"backend": None, "flash_attn_version": 3}, "GPU 0: NVIDIA H100", "FlashAttention 3"),
+        ({"backend": NAMES["flash_attn"], "flash_attn_version": None}, "GPU 0: NVIDIA L40S", "FLASH_ATTN"),
+        ({"backend": NAMES["flash_attn"], "flash_attn_version": None}, "GPU 0: NVIDIA H100 80GB HBM3", None),
+        ({"backend": NAMES["flash_attn"], "flash_attn_version": 4}, "GPU 0: NVIDIA B200", None),
+        ({"backend": NAMES["triton_attn"], "flash_attn_version": None}, "", None),
+        ({"backend": None, "flash_attn_version": None}, "", None),
+        ("text", "", None),
+    ],
+    ids=str,
+)
+def test_attention_that_was_chosen_by_hand(attention: object, gpus: str, said: str | None) -> None:
+    told = {"vllm_config": {"attention_config": attention}, "system_env": {"nvidia_gpu_models": gpus}}
+    found = found_with(msgspec.json.encode(told))
+    assert [f.code for f in found] == (["attention-override"] if said else [])
+    assert all(f"set to {said}:" in f.text and "--attention-backend" in f.fix for f in found)
+
+
+def test_attention_of_an_old_version() -> None:
+    [found] = found_with(b'{"vllm_env":{"VLLM_ATTENTION_BACKEND":"FLASHINFER"}}')
+    assert found.code == "attention-override" and "VLLM_ATTENTION_BACKEND" in found.fix
 
 
 def test_media_knobs_only_where_the_server_trusts() -> None:

@@ -244,6 +244,17 @@ async def test_a_server_s_reading_speed_is_learnt_from_what_was_not_cached(usage
     assert bool(r.d.candidate.rate) == bool(rate)
 
 
+async def test_how_long_a_model_took_to_load_is_no_reading_speed():
+    said = {"prompt_tokens": TELLING, "prompt_tokens_details": {"cached_tokens": 0}, "completion_tokens": 1}
+    r = Relayed(
+        ROLE + HELLO, event_bytes(answers.chunk({}, finish="stop")), event_bytes(answers.chunk(None, usage=said))
+    )
+    await r.run()
+    r.job.sent, r.job.record.first, r.job.cold = 10.0, 90.0, True
+    await r.reply.settle()
+    assert not r.d.candidate.rate
+
+
 async def test_a_server_s_writing_speed_is_learnt_from_answers_that_are_long_enough():
     for tokens, want in ((SPOKEN - 1, 0.0), (SPOKEN + 5, 10.0)):
         said = {"prompt_tokens": 9, "completion_tokens": tokens, "total_tokens": tokens + 9}
