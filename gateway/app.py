@@ -39,11 +39,12 @@ from gateway.server.files import UploadDoor, add_files
 from gateway.server.front import Endpoint, Front
 from gateway.server.gemini import GeminiPaths
 from gateway.server.handlers import ModelEndpoint
+from gateway.server.kept import add_kept
 from gateway.server.listener import HttpServer, listen, url_of
 from gateway.server.ollama import OllamaEndpoint
 from gateway.server.protocol import Scope
 from gateway.server.reload import follow
-from gateway.server.responses import Answers, ResponsesEndpoint, add_responses
+from gateway.server.responses import Answers, ResponsesEndpoint
 from gateway.server.routes import build_routes
 from gateway.server.stopping import Orders, drain, either, signals
 from gateway.settings import ConfigErrors, NoCredentials, Settings, check_fixed, defaults, refuse_unbuilt
@@ -193,7 +194,7 @@ class Gateway:
 
     def _routes(self) -> Any:
         app = build_routes(self.fleet, self.metrics, self.started, lambda: self.front.draining)
-        add_responses(app, self.answers)
+        add_kept(app, self.answers, self.memory)
         add_files(app, self.state.files, lambda: self.settings)
         return app
 

@@ -11,16 +11,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-from fastapi import FastAPI, Request
-from fastapi.responses import Response
-
 from gateway.backends.wire.body import encode_body
 from gateway.canonical.events import Answer, Event
 from gateway.canonical.requests import Chat
 from gateway.canonical.requests import Request as ModelRequest
 from gateway.dialects import LIMITS, Encoder, Limits
 from gateway.dialects.openai.responses import Remembered, ResponsesEncoder, remembered, responses_codec
+from gateway.dialects.openai.responses.listing import listed
 from gateway.engine.job import ClientCodec
 from gateway.engine.shelf import Shelf
 from gateway.errors import NotFound
@@ -61,7 +58,25 @@ class Answers:
 
     async def items_up_to(self, key: str, name: str, held: Held) -> list[Json] | None:
         """The items of the conversation up to that answer, which count as `held`; None if a turn of it is missing."""
-        turns: list[list[Json]] = []
+        turns = await self._turns(key, name, held)
+        if turns is None:
+            return None
+        return [item for _, turn in turns for item in (*turn["input"], *turn["response"]["output"])]
+
+    async def input_of(self, key: str, name: str, held: Held) -> list[Json] | None:
+        """The same without that answer itself, each item in its full form and with an id."""
+        turns = await self._turns(key, name, held)
+        if turns is None:
+            return None
+        out: list[Json] = []
+        for turn_name, turn in turns:
+            out += _with_ids(turn_name, turn["input"])
+            out += turn["response"]["output"] if turn_name != name else ()
+        return out
+
+    async def _turns(self, key: str, name: str, held: Held) -> list[tuple[str, Json]] | None:
+        """(id, what is kept) of all turns up to that answer, the oldest first."""
+        turns: list[tuple[str, Json]] = []
         at: str | None = name
         while at is not None:
             found = await self.turn(key, at) if len(turns) < LONGEST else None
@@ -69,19 +84,28 @@ class Answers:
                 return None
             turn, octets = found
             held.grow(octets)
-            turns.append([*turn["input"], *turn["response"]["output"]])
+            turns.append((at, turn))
             at = turn["previous"]
-        return [item for turn_ in reversed(turns) for item in turn_]
+        return turns[::-1]
 
     async def item(self, key: str, name: str) -> Json | None:
-        """An item of an answer, by its id: what the answer's id and the item's have in common leads to it."""
+        """An item of a turn, by its id: what the answer's id and the item's have in common leads to it."""
         stem = name.partition("_")[2].rpartition("_")[0]
-        found = await self.turn(key, f"resp_{stem}")
-        output = found[0]["response"]["output"] if found is not None else []
-        return next((item for item in output if item.get("id") == name), None)
+        answer = f"resp_{stem}"
+        found = await self.turn(key, answer)
+        if found is None:
+            return None
+        items = [*found[0]["response"]["output"], *_with_ids(answer, found[0]["input"])]
+        return next((item for item in items if item.get("id") == name), None)
 
     def remove(self, key: str, name: str) -> bool:
         return self._shelf.remove(key, name)
+
+
+def _with_ids(answer: str, items: list[Json]) -> list[Json]:
+    """Input items of the turn of that answer in their full form."""
+    stem = answer.removeprefix("resp_")
+    return [listed(item, f"{stem}_in{i}") for i, item in enumerate(items)]
 
 
 class ResponsesEndpoint(ModelEndpoint):
@@ -167,28 +191,3 @@ class _KeepingEncoder(ResponsesEncoder):
             keep, self._keep = self._keep, None
             keep(self.whole)
         return out
-
-
-def add_responses(app: FastAPI, answers: Answers) -> None:
-    """What may be asked about a kept answer."""
-
-    @app.get("/v1/responses/{name}")
-    async def get(request: Request, name: str) -> Response:
-        found = await answers.turn(request.scope["gateway.key"], name)
-        if found is None:
-            raise _missing(name)
-        return _json(found[0]["response"])
-
-    @app.delete("/v1/responses/{name}")
-    async def delete(request: Request, name: str) -> Response:
-        if not answers.remove(request.scope["gateway.key"], name):
-            raise _missing(name)
-        return _json({"id": name, "object": "response", "deleted": True})
-
-
-def _missing(name: str) -> NotFound:
-    return NotFound(f"there is no answer {name[:80]!r}", code="response_not_found")
-
-
-def _json(value: Json) -> Response:
-    return Response(msgspec.json.encode(value), media_type="application/json")
