@@ -143,6 +143,48 @@ def continue_(fleet: Fleet) -> Connection:
     return Connection(files=(file,), argv=("cn", "--config", file.path))
 
 
+def qwen(fleet: Fleet) -> Connection:
+    """https://qwenlm.github.io/qwen-code-docs/en/users/configuration/settings: `~/.qwen/.env` is read. The way to log
+    in is asked for at the first start unless the settings or `--auth-type` say it."""
+    env = {
+        "OPENAI_API_KEY": fleet.key,
+        "OPENAI_BASE_URL": f"{fleet.url}/v1",
+        "OPENAI_MODEL": fleet.model.name,
+    }
+    settings = {"security": {"auth": {"selectedType": "openai"}}, "model": {"name": fleet.model.name}}
+    files = (
+        File("~/.qwen/.env", "env", env, secret=bool(fleet.key_env)),
+        File("~/.qwen/settings.json", "json", settings),
+    )
+    argv = ("qwen", "--auth-type", "openai", "-m", fleet.model.name)
+    return Connection(files=files, argv=argv, run_env=env, alone=True)
+
+
+def pi(fleet: Fleet) -> Connection:
+    """https://github.com/badlogic/pi-mono/blob/main/packages/coding-agent/docs/models.md: an `apiKey` that is the name
+    of a variable stands for its value."""
+    provider = {
+        "baseUrl": f"{fleet.url}/v1",
+        "api": "openai-completions",
+        "apiKey": fleet.key_env or fleet.key,
+        "models": [_pi_model(m) for m in fleet.models],
+    }
+    file = File("~/.pi/agent/models.json", "json", {"providers": {NAME: provider}})
+    env = {fleet.key_env: fleet.key} if fleet.key_env else {}
+    argv = ("pi", "--provider", NAME, "--model", fleet.model.name)
+    return Connection(env=env, files=(file,), argv=argv)
+
+
+def _pi_model(model: Model) -> dict[str, Any]:
+    return {
+        "id": model.name,
+        "name": model.name,
+        "input": ["text", "image"] if model.image else ["text"],
+        "contextWindow": model.context,
+        "maxTokens": model.output,
+    }
+
+
 def open_webui(fleet: Fleet) -> Connection:
     """https://docs.openwebui.com/reference/env-configuration. Its database keeps what it was told first, unless
     ENABLE_PERSISTENT_CONFIG is off."""
@@ -195,6 +237,8 @@ CLIENTS: Final[Mapping[str, Callable[[Fleet], Connection]]] = {
     "opencode": opencode,
     "cline": cline,
     "continue": continue_,
+    "qwen": qwen,
+    "pi": pi,
     "open-webui": open_webui,
     "librechat": librechat,
     "copilot": copilot,

@@ -17,11 +17,15 @@ FLAGS = {
     "opencode": ["run"],
     "cline": [],
     "continue": ["-p", "--auto"],
+    "qwen": ["-y", "-p"],
+    "pi": ["--offline", "-p"],
 }
 """What makes each do a task without asking; the task comes last."""
 QUIET = {"OPENCODE_DISABLE_MODELS_FETCH": "1", "OPENCODE_DISABLE_AUTOUPDATE": "1", "CONTINUE_TELEMETRY_ENABLED": "0"}
 PROGRAM = {"continue": ["cn"]}
-ALONE = ["codex", "opencode"]
+CHOOSING = {"cline": ["-P", "openai", "-m", PUBLIC], "pi": ["--provider", "gateway", "--model", PUBLIC]}
+"""What is said at every start, since their files do not choose."""
+ALONE = ["codex", "opencode", "qwen"]
 
 
 def connect(client: str, bench: Bench, *more: str) -> Setup:
@@ -40,7 +44,7 @@ def test_what_is_written_is_enough(client: str, bench: Bench):
     """The client started by itself, with nothing but the files that were written."""
     wrote = bench.run(connect(client, bench, "--write"))
     assert wrote.returncode == 0, wrote.stdout
-    flags = ["-P", "openai", "-m", PUBLIC] if client == "cline" else []
+    flags = CHOOSING.get(client, [])
     config = ["--config", str(bench.home / ".continue/config.yaml")] if client == "continue" else []
     argv = [*PROGRAM.get(client, [client]), *flags, *FLAGS[client], *config, model.TASK]
     done = bench.run(Setup(argv, QUIET))

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
 from gateway.backends import Backend, kinds, load
 from gateway.backends.base import OpenAIWire
 from gateway.canonical.facts import Facts, layer
+from gateway.connect.clients import CLIENTS
+from gateway.connect.fleet import NO_KEY, Fleet, Model
 from gateway.families.default import QUANTIZATIONS
 from gateway.families.gemma4 import VARIANTS, recognise
 from gateway.routing.findings import CODES
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 PAGE = DOCS / "gemma4-matrix.md"
-PAGES = (PAGE, DOCS / "doctor.md")
+CLIENT_PAGES = sorted((DOCS / "clients").glob("*.md"))
+PAGES = (PAGE, DOCS / "doctor.md", *CLIENT_PAGES)
 _BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 _WORDS = {True: "yes", False: "no", None: "asked"}
 
@@ -76,7 +80,25 @@ def codes() -> str:
     return table(["code", "level", "what it means"], [[f"`{c}`", level, text] for c, (level, text) in CODES.items()])
 
 
+_MODEL = Model("gemma-4", 131_072, image=True)
+SHOWN = Fleet("http://127.0.0.1:4000", NO_KEY, "", _MODEL, (_MODEL,))
+"""What the pages of clients are written for: the gateway of this machine, without a key."""
+_FENCES = {"json": "json", "yaml": "yaml", "toml": "toml", "env": "sh"}
+
+
+def connection(client: str) -> str:
+    """What `gateway connect` sets, as a person would do it by hand."""
+    told = CLIENTS[client](SHOWN)
+    out = []
+    if told.env:
+        exports = "".join(f"export {name}={value}\n" for name, value in told.env.items())
+        out.append(f"```sh\n{exports}```\n")
+    out += [f"`{file.path}`:\n\n```{_FENCES[file.format]}\n{file.text()}```\n" for file in told.files]
+    return "\n" + "\n".join(out) + "\n"
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
+    **{f"connect_{name.replace('-', '_')}": partial(connection, name) for name in CLIENTS},
     "sizes": sizes,
     "kinds": kind_rows,
     "quantizations": quantizations,

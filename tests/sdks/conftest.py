@@ -25,6 +25,7 @@ NEEDS = {
     "test_ollama.py": "ollama",
     "test_openai.py": "agents",
     "test_openai_loops.py": "agents",
+    "test_pages.py": "langchain_tests",
 }
 """Each file's own SDK. `make test` has none of them, and leaves these files out."""
 
