@@ -73,8 +73,7 @@ class Relay:
         watch = Watch(self._sweep, end, float("inf"), "send")  # its end is the client's fault, not the answer's
         try:
             with watch:
-                await job.outlet.write(data)
-                await job.outlet.end()
+                await job.outlet.end(data)
         except ClientGone:
             if watch.expired is not None:
                 job.outlet.abort()
@@ -215,8 +214,7 @@ class Relay:
         job.note_repairs()
         if not job.outlet.committed:
             await job.outlet.begin(job.headers, job.encoder.media_type)
-        await job.outlet.write(job.encoder.encode(unfold(answer)))
-        await job.outlet.end()
+        await job.outlet.end(job.encoder.encode(unfold(answer)))
 
 
 def check_privacy(needs: Needs, call: Call, d: Deployment, privacy: Mapping[str, str]) -> None:

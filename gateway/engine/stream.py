@@ -113,7 +113,6 @@ class StreamedReply:
         if not self._job.streamed:
             assert self._folder is not None
             return self._folder.answer
-        await self._job.outlet.end()
         return None
 
     async def _pass_on(self, events: list[Event], done: bool) -> None:
@@ -129,9 +128,9 @@ class StreamedReply:
             events = [*self._held, *events]
             self._held = []
         if self._job.content:
-            await self._write(events)
+            await self._write(events, last=done)
         elif done or any(type(e) is PartStart or (type(e) is ChoiceEnd and self._folder is None) for e in events):
-            await self._first_content(events)
+            await self._first_content(events, last=done)
         else:
             self._held = events
 
@@ -188,25 +187,25 @@ class StreamedReply:
             self._watch.expires = now + self._limits.first_byte
         return done
 
-    async def _first_content(self, events: list[Event]) -> None:
+    async def _first_content(self, events: list[Event], *, last: bool) -> None:
         job = self._job
         job.content = True
         job.phase = "streaming"
         job.hush()
         job.name_target()
-        await self._write(events)
+        await self._write(events, last=last)
 
-    async def _write(self, events: list[Event]) -> None:
+    async def _write(self, events: list[Event], *, last: bool = False) -> None:
         job = self._job
         assert job.encoder is not None
         data = job.encoder.encode(events)
-        if data:
+        if data or last:
             watch, clock = self._watch, asyncio.get_running_loop().time
             watch.phase, watch.expires = "send", clock() + job.context.snapshot.timeouts.send_stall
             job.said = inf
             if not job.outlet.committed:
                 await job.outlet.begin(job.headers, job.encoder.media_type)
-            await job.outlet.write(data)
+            await (job.outlet.end(data) if last else job.outlet.write(data))
             job.said = clock()
             watch.phase, watch.expires = "idle", job.said + self._limits.idle
 

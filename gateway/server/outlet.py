@@ -92,14 +92,16 @@ class AsgiOutlet:
         self.done = True
 
     async def begin(self, headers: list[Header], media_type: str) -> None:
+        """Something to `write` follows at once."""
         own: list[Header] = [(b"content-type", media_type.encode()), *_STREAM_HEADERS]
         await self._start(200, [*own, *self._common, *clean(headers)])
 
     async def write(self, data: bytes) -> None:
         await self._put(data, more=True)
 
-    async def end(self) -> None:
-        await self._put(b"", more=False)
+    async def end(self, data: bytes = b"") -> None:
+        """`data`: the last words."""
+        await self._put(data, more=False)
         self.done = True
 
     def abort(self) -> None:
@@ -111,6 +113,8 @@ class AsgiOutlet:
     async def _start(self, status: int, headers: list[Header]) -> None:
         if self.gone:
             raise ClientGone("the client left")
+        if self._connection is not None:
+            self._connection.out.hold_head()
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         self.committed = True
 
@@ -118,3 +122,5 @@ class AsgiOutlet:
         if self.gone:
             raise ClientGone("the client left")
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
+        if self._connection is not None:
+            self._connection.out.release()

@@ -38,6 +38,46 @@ told 413 is in the middle of an upload of that size."""
 _RESET = struct.pack("ii", 1, 0)
 
 
+class Out:
+    """What an answer is written to: the connection's transport, but that a head may wait for the first piece of its
+    body, since two system calls cost 10 us more than one."""
+
+    __slots__ = ("_head", "_holding", "_transport")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+        self._holding = False
+
+    def hold_head(self) -> None:
+        """What is written next is a head, and something follows it at once."""
+        self._holding = True
+
+    def release(self) -> None:
+        """Nothing followed: it was an answer without a body."""
+        self._holding = False
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.write(head)
+
+    def write(self, data: bytes) -> None:
+        if self._holding:
+            self._holding = False
+            self._head = data
+        elif self._head:
+            head, self._head = self._head, b""
+            self._transport.writelines((head, data))
+        else:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        self.release()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+
 class Connection(HttpToolsProtocol):
     """Stands in the scope as `gateway.connection`."""
 
@@ -52,6 +92,7 @@ class Connection(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self.on_leave: Callable[[], None] | None = None
         """Called when the connection is lost: cheaper than a task per request that waits for `http.disconnect`."""
+        self.out: Out
         self._unsent = (0, 0.0)  # octets in the buffer of a finished answer, and since when it is that many
 
     # ---- what the rest of the server asks for ----
@@ -90,6 +131,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.out = Out(transport)
         self._since = self.loop.time()
         self._arm(HEAD_SECONDS, self._look)
 
@@ -182,6 +224,7 @@ class Connection(HttpToolsProtocol):
             self._fault = _too_large()
             raise self._fault  # the parser stops, and `send_400_response` tells why
         super().on_headers_complete()
+        self.cycle.transport = self.out  # type: ignore[assignment]  # all that it needs of one
 
     def _head_octets(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)

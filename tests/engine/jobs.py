@@ -68,7 +68,9 @@ class Client:
         await self.reads.wait()
         self.said.append(data)
 
-    async def end(self) -> None:
+    async def end(self, data: bytes = b"") -> None:
+        if data:
+            await self.write(data)
         self.done = True
 
     def abort(self) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.errors import ClientGone
 from gateway.server.outlet import AsgiOutlet
+from gateway.server.protocol import Out
 
 COMMON = [(b"x-request-id", b"req_1")]
 
@@ -104,6 +105,9 @@ class Line:
     """What an outlet asks of a connection that several requests use one after the other."""
 
     on_leave: Any = None
+
+    def __init__(self) -> None:
+        self.out = Out(None)  # type: ignore[arg-type]
 
     def abort(self) -> None: ...
 

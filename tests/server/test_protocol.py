@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from gateway.server import protocol
+from gateway.server.outlet import AsgiOutlet
 from gateway.server.protocol import HEAD_FIELDS, HEAD_OCTETS, HEAD_SECONDS, STALL_SECONDS, Connection
 
 
@@ -64,12 +65,17 @@ class Transport:
     def __init__(self) -> None:
         self.out = b""
         self.unsent = 0
+        self.calls = 0
         self.eof = self.closed = self.aborted = False
         self.protocol: Connection
 
     def write(self, data: bytes) -> None:
         assert not self.eof and not self.closed, "written after the end"
         self.out += data
+        self.calls += 1
+
+    def writelines(self, pieces: Iterable[bytes]) -> None:
+        self.write(b"".join(pieces))
 
     def write_eof(self) -> None:
         self.eof = True
@@ -155,6 +161,45 @@ async def test_an_ordinary_request_is_served_and_the_connection_kept():
 
 
 # ---- heads ----
+
+
+@pytest.mark.parametrize("way", ["whole", "stream", "nothing"])
+async def test_a_head_leaves_together_with_what_follows_it(way: str):
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        outlet = AsgiOutlet(send, [], scope["gateway.connection"])
+        if way == "whole":
+            await outlet.whole(200, [], b"{}")
+        elif way == "nothing":
+            await outlet.nothing([])
+        else:
+            await outlet.begin([], "text/event-stream")
+            await outlet.write(b"one")
+            await outlet.write(b"two")
+            await outlet.end(b"three")
+
+    for method in (b"POST", b"HEAD"):
+        client = Client(app)
+        client.send(method + b" / HTTP/1.1\r\ncontent-length: 0\r\n\r\n")
+        await client.run()
+        said = client.transport.out
+        assert said.startswith(b"HTTP/1.1 20")
+        if method == b"HEAD" or way == "nothing":
+            assert client.transport.calls == 1 and said.endswith(b"\r\n\r\n")
+        elif way == "whole":
+            assert client.transport.calls == 1 and said.endswith(b"\r\n\r\n{}")
+        else:
+            assert client.transport.calls == 3
+            assert said.endswith(b"\r\n\r\n3\r\none\r\n3\r\ntwo\r\n5\r\nthree\r\n0\r\n\r\n")
+
+
+async def test_a_head_that_nothing_followed_leaves_before_the_connection_closes():
+    transport = Transport()
+    out = protocol.Out(transport)  # type: ignore[arg-type]
+    out.hold_head()
+    out.write(b"head")
+    assert transport.out == b"" and not out.is_closing()
+    out.close()
+    assert transport.out == b"head" and out.is_closing()
 
 
 async def test_C9_a_connection_that_says_nothing_is_closed():
