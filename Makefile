@@ -2,7 +2,7 @@
 PYTHON = .venv/bin/python
 SETUP = @sh scripts/setup
 
-.PHONY: help demo test laws test-sdks test-agents test-package test-keras test-mlx check format bench docs lock clean
+.PHONY: help demo test laws test-sdks test-watch test-agents test-package test-keras test-mlx check format bench docs lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
@@ -23,6 +23,11 @@ test-sdks: ## the official SDKs (openai, google-genai, anthropic, ...) against r
 	@sh scripts/clients sdks
 	@.cache/sdks/bin/python -m pytest -rs -W ignore tests/sdks $(ARGS)
 	@PYTHONPATH=.cache/genai .cache/sdks/bin/python -m pytest -rs -W ignore tests/sdks/test_google_genai.py $(ARGS) || [ $$? = 5 ] # 5: ARGS chose none of these
+
+test-watch: ## alerts and dashboards: promtool, and a real Prometheus that watches a real gateway under load
+	$(SETUP) dev
+	@sh scripts/prometheus
+	@GATEWAY_TEST_WATCH=1 $(PYTHON) -m pytest -rs tests/watch $(ARGS)
 
 test-agents: ## coding agents from npm do a task through the gateway (1.7 GB, no network but loopback); not part of `make test`
 	$(SETUP) dev

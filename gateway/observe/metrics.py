@@ -35,6 +35,17 @@ FATES = ("delivered", "transformed", "dropped", "refused")
 PHASES = ("queued", "before_first_byte", "streaming")
 MADE = ("picture", "sound", "frames")
 RESULTS = ("ok", "refused", "failed")
+USUAL = (
+    "ok",
+    "cancelled",
+    "upstream_bad_response",
+    "upstream_connect_error",
+    "upstream_error",
+    "upstream_reset",
+    "upstream_timeout",
+    "upstream_truncated",
+)
+"""What comes of calls to servers, but for what is rare."""
 
 M = TypeVar("M", bound=MetricWrapperBase)
 
@@ -283,6 +294,7 @@ class Metrics:
             for label in lists[0]:
                 self._child(family, label)
         for made in MADE:
+            self._child(self._converting, made)
             for result in RESULTS:
                 self._child(self._conversions, made, result)
         self._build.labels(__version__).set(1)
@@ -371,8 +383,10 @@ class Metrics:
         self.config_ok.set(1)
         for name in backends:
             self._child(self._orphaned, name)
+            self._child(self._queue, name)
             self._child(self._ejections, name)
-            self._child(self._attempts, name, "ok")
+            for outcome in USUAL:
+                self._child(self._attempts, name, outcome)
 
     def render(self) -> bytes:
         self.before_render()

@@ -15,12 +15,14 @@ from gateway.connect.clients import CLIENTS
 from gateway.connect.fleet import NO_KEY, Fleet, Model
 from gateway.families.default import QUANTIZATIONS
 from gateway.families.gemma4 import VARIANTS, recognise
+from gateway.observe import Metrics
 from gateway.routing.findings import CODES
+from tests.watch.promql import rules
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 PAGE = DOCS / "gemma4-matrix.md"
 CLIENT_PAGES = sorted((DOCS / "clients").glob("*.md"))
-PAGES = (PAGE, DOCS / "doctor.md", *CLIENT_PAGES)
+PAGES = (PAGE, DOCS / "doctor.md", DOCS / "operations" / "metrics.md", *CLIENT_PAGES)
 _BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 _WORDS = {True: "yes", False: "no", None: "asked"}
 
@@ -97,6 +99,23 @@ def connection(client: str) -> str:
     return "\n" + "\n".join(out) + "\n"
 
 
+def metrics() -> str:
+    rows = [
+        [f"`{e.name}`", e.kind, ", ".join(f"`{label}`" for label in e.labels) or "-", e.about]
+        for e in Metrics().catalogue
+    ]
+    return table(["metric", "type", "labels", "what it tells"], rows)
+
+
+def recorded() -> str:
+    rows = {}
+    for r in (r for r in rules() if "record" in r):
+        limit = r["expr"].removeprefix("vector(").removesuffix(")")
+        said = f"{limit} s for {r['labels']['modality']}" if "labels" in r else "`" + " ".join(r["expr"].split()) + "`"
+        rows.setdefault(r["record"], []).append(said)
+    return table(["record", "expression"], [[f"`{name}`", ", ".join(said)] for name, said in rows.items()])
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     **{f"connect_{name.replace('-', '_')}": partial(connection, name) for name in CLIENTS},
     "sizes": sizes,
@@ -104,6 +123,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "quantizations": quantizations,
     "tiers": tiers,
     "codes": codes,
+    "metrics": metrics,
+    "recorded": recorded,
 }
 
 

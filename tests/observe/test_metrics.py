@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway import errors
 from gateway.canonical.events import Usage
 from gateway.canonical.facts import Target
 from gateway.engine.record import Record, Recorder
 from gateway.observe import Log, Metrics
 from gateway.observe.catalogue import MODALITIES
-from gateway.observe.metrics import OUTCOMES, outcome_of
+from gateway.observe.metrics import OUTCOMES, USUAL, outcome_of
 
 
 def samples(metrics: Metrics) -> dict[str, float]:
@@ -92,11 +93,20 @@ def test_what_alerts_look_at_is_0_before_it_happens():
     got = samples(metrics)
     for name in ("gateway_orphaned_seconds_total", "gateway_ejections_total"):
         assert got[f'{name}{{backend="one"}}'] == 0
+    for outcome in USUAL:
+        assert got[f'gateway_attempts_total{{backend="one",outcome="{outcome}"}}'] == 0
+    assert got['gateway_queue_seconds_count{backend="one"}'] == 0
+    assert got['gateway_media_conversion_seconds_count{made="sound"}'] == 0
     for modality in MODALITIES:
         for outcome in OUTCOMES:
             assert got[f'gateway_outcomes_total{{modality="{modality}",outcome="{outcome}"}}'] == 0
     assert got["gateway_bugs_total"] == got["gateway_privacy_refusals_total"] == 0
     assert got['gateway_config_reloads_total{result="rejected"}'] == 0
+
+
+def test_the_usual_outcomes_are_those_of_errors():
+    codes = {c.code for c in vars(errors).values() if isinstance(c, type) and issubclass(c, errors.GatewayError)}
+    assert set(USUAL) - codes == {"ok", "cancelled"}
 
 
 @pytest.mark.parametrize(

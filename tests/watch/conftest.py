@@ -1,0 +1,7 @@
+"""What needs a Prometheus runs in `make test-watch`; the rest of this folder is pure and belongs to `make test`."""
+
+from __future__ import annotations
+
+import os
+
+collect_ignore = [] if os.environ.get("GATEWAY_TEST_WATCH") else ["test_prometheus.py", "test_promtool.py"]
