@@ -167,8 +167,8 @@ def privacy_lacks(needs: Needs, c: Candidate, privacy: Mapping[str, str]) -> lis
 
 
 def held(m: MediaNeed) -> Collection[str]:
-    """The modalities that may be inside of a medium."""
-    if m.modality == "document" and usual(m.mime) in CLAIMS_NOTHING:
+    """The modalities that may be inside of a medium. One that is elsewhere is looked at once it is here."""
+    if m.modality == "document" and m.form != "url" and usual(m.mime) in CLAIMS_NOTHING:
         return _ANYTHING
     return _CARRIES.get(m.modality, (m.modality,))
 

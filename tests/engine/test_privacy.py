@@ -25,9 +25,6 @@ from gateway.canonical.context import Context
 from gateway.canonical.facts import Facts
 from gateway.canonical.media.identify import identified
 from gateway.canonical.media.kinds import sniff
-from gateway.dialects import anthropic, gemini, ollama
-from gateway.dialects.openai import chat_codec
-from gateway.dialects.openai.responses import responses_codec
 from gateway.engine import relay as relay_module
 from gateway.engine import route as route_module
 from gateway.engine.deadlines import Sweep
@@ -49,6 +46,7 @@ from gateway.observe import Log, Metrics
 from gateway.routing import policy as policy_module
 from gateway.settings import Settings, parse
 from tests.engine.jobs import Client
+from tests.pairs.media import DIALECTS, Given, chat
 
 MP4 = b64encode(b"\0\0\0\x18ftypisom\0\0\0\0isommp42" + b"\0\0\0\x08moov" + bytes(300)).decode()
 OGG = b64encode(b"OggS\0\2" + bytes(22) + b"\x01\x13OpusHead\x01\x01" + bytes(90)).decode()
@@ -82,73 +80,6 @@ INSIDE = {
 }
 """What may be inside of each, whatever it is called."""
 
-Json = dict[str, Any]
-
-
-def data_url(mime: str, data: str) -> str:
-    return f"data:{mime};base64,{data}"
-
-
-def openai(mime: str, data: str, url: str = "") -> Json:
-    where = url or data_url(mime, data)
-    if mime.startswith("image/"):
-        return {"type": "image_url", "image_url": {"url": where}}
-    if mime.startswith("audio/"):
-        return {"type": "audio_url", "audio_url": {"url": where}}
-    if mime.startswith("video/"):
-        return {"type": "video_url", "video_url": {"url": where}}
-    return {"type": "file", "file": {"file_url": url} if url else {"file_data": where, "filename": "a"}}
-
-
-def chat(parts: list[tuple[str, str, str]]) -> Json:
-    return {"messages": [{"role": "user", "content": [openai(*p) for p in parts]}]}
-
-
-def in_a_result(parts: list[tuple[str, str, str]]) -> Json:
-    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    return {
-        "messages": [
-            {"role": "user", "content": "go"},
-            {"role": "assistant", "content": None, "tool_calls": [call]},
-            {"role": "tool", "tool_call_id": "c", "content": [openai(*p) for p in parts]},
-        ]
-    }
-
-
-def responses(parts: list[tuple[str, str, str]]) -> Json:
-    return {"input": [{"type": "message", "role": "user", "content": [openai(*p) for p in parts]}], "store": False}
-
-
-def messages(parts: list[tuple[str, str, str]]) -> Json:
-    blocks = []
-    for mime, data, url in parts:
-        kind = "image" if mime.startswith("image/") else "document"
-        source = {"type": "url", "url": url} if url else {"type": "base64", "media_type": mime, "data": data}
-        blocks.append({"type": kind, "source": source})
-    return {"messages": [{"role": "user", "content": blocks}], "max_tokens": 9}
-
-
-def contents(parts: list[tuple[str, str, str]]) -> Json:
-    given = [
-        {"fileData": {"mimeType": m, "fileUri": u}} if u else {"inlineData": {"mimeType": m, "data": d}}
-        for m, d, u in parts
-    ]
-    return {"contents": [{"role": "user", "parts": given}]}
-
-
-def images(parts: list[tuple[str, str, str]]) -> Json:
-    return {"messages": [{"role": "user", "content": "look", "images": [d for _, d, _ in parts]}], "stream": False}
-
-
-DIALECTS: dict[str, tuple[str, Any, Any]] = {
-    "chat": ("openai", chat_codec, chat),
-    "chat, a tool's result": ("openai", chat_codec, in_a_result),
-    "responses": ("openai", responses_codec, responses),
-    "messages": ("anthropic", anthropic.messages_codec, messages),
-    "gemini": ("gemini", gemini.generate_codec, contents),
-    "ollama": ("ollama", ollama.chat_codec, images),
-}
-
 
 class Canned(Workers):
     """Makes something of everything, at once."""
@@ -162,6 +93,9 @@ class Canned(Workers):
             return [Piece("sound", "audio/wav", sound, 0.5)]
         frames = [Piece("frame", "image/png", picture, float(i)) for i in range(2)]
         return [*frames, Piece("sound", "audio/wav", sound, 0.5)] if job.get("sound") else frames
+
+
+Json = dict[str, Any]
 
 
 @dataclass
@@ -232,7 +166,7 @@ def found_in(body: bytes) -> Iterator[str]:
 
 
 async def serve(dialect: str, body: Json, settings: Settings, url_data: dict[str, str]) -> Outcome:
-    name, codec, _ = DIALECTS[dialect]
+    name, codec = DIALECTS[dialect].name, DIALECTS[dialect].codec
     request = identified(codec.parse_request({"model": "g", **body}))
     if dialect == "gemini":
         request.model = "g"
@@ -280,15 +214,15 @@ def requests(draw: st.DrawFn) -> tuple[str, Json, list[str], Settings, dict[str,
         mime, data = MEDIA[medium]
         if dialect != "ollama" and draw(st.integers(0, 3)) == 0:
             files[f"/{i}"] = data
-            parts.append((mime, data, f"http://files.example:80/{i}"))
+            parts.append(Given(mime, data, url=f"http://files.example:80/{i}"))
         else:
-            parts.append((mime, data, ""))
+            parts.append(Given(mime, data))
     where = st.sampled_from(["local", "local", "any"])
     privacy = draw(st.dictionaries(st.sampled_from(["image", "audio", "video", "document"]), where, max_size=3))
     order = draw(st.permutations([*HOSTED, *LOCAL]))[: draw(st.integers(1, 4))]
     some = st.dictionaries(st.sampled_from(["image", "audio", "video", "document"]), st.booleans(), max_size=3)
     facts = {kind: draw(some) for kind in order}
-    return dialect, DIALECTS[dialect][2](parts), names, settings_of(order, privacy, facts), files
+    return dialect, DIALECTS[dialect].write(parts), names, settings_of(order, privacy, facts), files
 
 
 def leaks(names: list[str], settings: Settings, got: Outcome) -> list[str]:
@@ -340,7 +274,7 @@ async def test_the_last_hop_does_not_take_routing_s_word(
 @pytest.mark.parametrize("medium", ["wav", "mp4"])
 async def test_sound_is_refused_with_403_in_every_dialect_and_counted(dialect: str, medium: str) -> None:
     mime, data = MEDIA[medium]
-    body = DIALECTS[dialect][2]([(mime, data, "")])
+    body = DIALECTS[dialect].write([Given(mime, data)])
     settings = settings_of(["openai", "vllm"], {"audio": "local"}, {})
     got = await serve(dialect, body, settings, {})
     assert got.error is not None and (got.error.status, got.error.code) == (403, "privacy_rail")
@@ -356,10 +290,10 @@ async def test_a_frame_of_a_video_is_a_picture_and_a_video(monkeypatch: pytest.M
     mime, data = MEDIA["mp4"]
     any_sound = {"audio": "any"}
     for privacy in ({"video": "local", **any_sound}, {"image": "local", **any_sound}, {"audio": "local"}):
-        got = await serve("chat", chat([(mime, data, "")]), settings_of(["openai"], privacy, facts), {})
+        got = await serve("chat", chat([Given(mime, data)]), settings_of(["openai"], privacy, facts), {})
         assert got.error is not None and got.error.status == 403 and not got.sent, privacy
     got = await serve(
-        "chat", chat([(mime, data, "")]), settings_of(["openai"], {"document": "local", **any_sound}, facts), {}
+        "chat", chat([Given(mime, data)]), settings_of(["openai"], {"document": "local", **any_sound}, facts), {}
     )
     assert [sorted(set(found_in(body))) for body in got.left] == [["image"]]
     # each of the two alone would stop it at the last hop
@@ -367,6 +301,6 @@ async def test_a_frame_of_a_video_is_a_picture_and_a_video(monkeypatch: pytest.M
     monkeypatch.setattr(route_module, "privacy_lacks", lambda *_: [])
     monkeypatch.setattr(relay_module, "privacy_lacks", lambda *_: [])
     for privacy in ({"video": "local", **any_sound}, {"image": "local", **any_sound}):
-        got = await serve("chat", chat([(mime, data, "")]), settings_of(["openai"], privacy, facts), {})
+        got = await serve("chat", chat([Given(mime, data)]), settings_of(["openai"], privacy, facts), {})
         assert got.error is not None and got.error.status == 403 and not got.sent, privacy
         assert got.refusals == 1

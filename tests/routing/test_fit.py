@@ -192,6 +192,7 @@ def test_nobody_knows_what_is_in_it() -> None:
     for mime in ("", "application/octet-stream"):
         needs = asks(medium("document", mime))
         assert [x.need for x in privacy_lacks(needs, target("a", local=False), {"audio": "local"})] == ["audio"]
+    assert not privacy_lacks(asks(medium("document", "", "url")), target("a", local=False), {"audio": "local"})
     assert kept_home(None, {"image": "local"}) and not kept_home(None, {"image": "any"}), "nobody has looked"
 
 
