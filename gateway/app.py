@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from gateway.dialects import anthropic, ollama
-from gateway.dialects.openai import chat_codec, completion_codec, embedding_codec
+from gateway.dialects.openai import (
+    chat_codec,
+    completion_codec,
+    embedding_codec,
+    transcription_codec,
+    translation_codec,
+)
+from gateway.dialects.openai.audio import FILE
 from gateway.dialects.openai.responses import responses_codec
 from gateway.engine.admission import Memory
 from gateway.engine.credentials import Credentials
@@ -158,6 +165,12 @@ class Gateway:
         out = {}
         for path, (operation, codec) in table.items():
             out[path] = Endpoint(operation, "openai", ModelEndpoint("openai", codec, *self._rest()))
+        sounds: dict[str, tuple[str, ClientCodec]] = {
+            "/v1/audio/transcriptions": ("transcription", transcription_codec),
+            "/v1/audio/translations": ("translation", translation_codec),
+        }
+        for path, (operation, codec) in sounds.items():
+            out[path] = Endpoint(operation, "openai", ModelEndpoint("openai", codec, *self._rest(), file_field=FILE))
         return out | self._other_dialects() | self._explain().exact
 
     def _explain(self) -> ExplainPaths:

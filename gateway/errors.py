@@ -9,7 +9,8 @@
     ├── TooLarge 413   UnsupportedMedia 415   NoWebSocket 426   RateLimited 429   HeadTooLarge 431
     ├── Internal 500 (a bug, by definition)   NotImplementedHere 501
     ├── UpstreamError 502 ── UpstreamUnavailable, ConnectError, Reset, Truncated, ProtocolFault, BadResponse,
-    │                        BadCredentials, ToolChoiceNotSatisfied, SchemaNotSatisfied
+    │                        BadCredentials, ToolChoiceNotSatisfied, SchemaNotSatisfied,
+    │                        TranscriptIncomplete
     ├── Overloaded 503 ── NoHealthyBackend, ModelGone, ShuttingDown, UpstreamBusy, UpstreamRateLimited 429
     └── UpstreamTimeout 504 ── DeadlinePassed
 
@@ -245,6 +246,13 @@ class ToolChoiceNotSatisfied(UpstreamError):
 class SchemaNotSatisfied(UpstreamError):
     code = "schema_not_satisfied"
     failover: ClassVar[Failover] = "never"
+    verdict: ClassVar[Verdict] = "fine"
+
+
+class TranscriptIncomplete(UpstreamError):
+    """The model did not write down all that is said: half a transcript can't be told from a whole one."""
+
+    code = "transcript_incomplete"
     verdict: ClassVar[Verdict] = "fine"
 
 

@@ -7,22 +7,23 @@ and the engine does the rest. `base.py` holds what the OpenAI-speaking kinds sha
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
-from gateway.canonical.content import Segments
+from gateway.canonical.content import Decoded, Segments
 from gateway.canonical.events import Answer
 from gateway.canonical.facts import Facts, Finding, State, Target
 from gateway.canonical.requests import CountTokens, Request
 from gateway.dialects import Decoder
 from gateway.errors import GatewayError
 
-Body = list[bytes | Segments]
-"""A request body in pieces, in order: JSON text, with the long base64 texts as they came in. Never joined."""
+Body = Sequence[bytes | Segments | Decoded]
+"""A request body in pieces, in order: JSON text with the long base64 texts as they came in, or a form with a file,
+which is decoded while it is sent. Never joined."""
 
 
 @dataclass(slots=True)

@@ -10,8 +10,10 @@ from gateway.backends import Busyness, Call, Liveness, Place, Reply
 from gateway.backends.wire import refusal
 from gateway.backends.wire.body import encode_body
 from gateway.backends.wire.faults import FaultReader
+from gateway.backends.wire.form import form_call
 from gateway.backends.wire.history import without_markers, without_old_thoughts
 from gateway.backends.wire.listing import alive_state
+from gateway.backends.wire.media import fit_media
 from gateway.backends.wire.prepare import Manner, drop_extras, prepare, prepare_sampling, words
 from gateway.backends.wire.refusal import Signs
 from gateway.backends.wire.stopping import Stopping
@@ -20,9 +22,17 @@ from gateway.canonical.events import Answer
 from gateway.canonical.facts import Facts, State, Target
 from gateway.canonical.media.headers import header_of
 from gateway.canonical.needs import content_parts
-from gateway.canonical.requests import Chat, Completion, CountTokens, Embedding, Request, ThinkingConfig
+from gateway.canonical.requests import (
+    Chat,
+    Completion,
+    CountTokens,
+    Embedding,
+    Request,
+    ThinkingConfig,
+    Transcription,
+)
 from gateway.dialects import Decoder
-from gateway.dialects.openai import answers, chat, completions, embeddings, stream
+from gateway.dialects.openai import answers, audio, chat, completions, embeddings, stream
 from gateway.errors import BadResponse, GatewayError, NotImplementedHere, UnsupportedParameter
 from gateway.filters.stop import Stop
 
@@ -94,6 +104,8 @@ class OpenAIWire:
             return self._build_completion(request, target, facts)
         if isinstance(request, Embedding):
             return self._build_embedding(request, target)
+        if isinstance(request, Transcription):
+            return self._build_transcription(request, target, facts)
         call = self.count(request, target, facts)
         if call is None:
             raise NotImplementedHere("servers of this kind can't count tokens")
@@ -163,6 +175,18 @@ class OpenAIWire:
         _strip(body)
         return _call("/v1/embeddings", body, dropped)
 
+    def _build_transcription(self, request: Transcription, target: Target, facts: Facts) -> Call:
+        """The server's own route, for a target whose facts list it. It is asked for a whole answer: what such servers
+        stream differs from one to the next."""
+        media = fit_media(request.sound, facts)
+        call = form_call(
+            "/v1/audio/translations" if request.translate else "/v1/audio/transcriptions",
+            audio.render_fields(request, self.called(target)),
+            media,
+        )
+        call.dropped = list(dict.fromkeys(request.dropped))
+        return call
+
     # --- hooks
 
     def render(self, ready: Chat, manner: Manner) -> Json:
@@ -230,6 +254,8 @@ class OpenAIWire:
             return {"input_tokens": self.read_count(body)}
         if isinstance(request, Embedding):
             return embeddings.parse_answer(body)
+        if isinstance(request, Transcription):
+            return audio.parse_answer(body)
         return completions.parse_answer(body) if isinstance(request, Completion) else self.parse_chat(body)
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:

@@ -50,7 +50,15 @@ from gateway.canonical.custom import FIELD, as_function
 from gateway.canonical.events import Answer
 from gateway.canonical.facts import Facts, Target
 from gateway.canonical.identity import same
-from gateway.canonical.requests import Chat, Completion, CountTokens, Embedding, Request, ThinkingConfig
+from gateway.canonical.requests import (
+    Chat,
+    Completion,
+    CountTokens,
+    Embedding,
+    Request,
+    ThinkingConfig,
+    Transcription,
+)
 from gateway.dialects import Decoder
 from gateway.dialects.gemini import decoder, embeddings, requests
 from gateway.dialects.gemini.decoder import StreamDecoder
@@ -166,6 +174,8 @@ class Backend:
             return _call(target, "batchEmbedContents", body, _foreign(request, list(request.dropped)))
         if isinstance(request, Completion):
             raise NotImplementedHere("servers of this kind complete no raw text")
+        if isinstance(request, Transcription):
+            raise NotImplementedHere("servers of this kind have no route for sounds: leave it out of `facts:`")
         if isinstance(request, CountTokens):
             return self.count(request, target, facts)
         dropped = list(request.dropped)

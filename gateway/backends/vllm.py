@@ -17,6 +17,8 @@
 - Quantization is read from `root`; with VLLM_SERVER_DEV_MODE=1 /server_info tells it, the GPUs, and which parser and
   attention it was started with.
 - `cache_salt` keeps the prompts of several tenants apart in its prefix cache: at most 128 characters, none of @ / \\.
+- /v1/audio/transcriptions and /translations are there when the model is made for them (not Gemma 4's). It cuts long
+  sounds itself; times (verbose_json) only with Whisper; streams have a form of their own, so a whole answer is asked.
 - /metrics (no key) has requests running and waiting, and the use of the KV cache, which changed its name once.
 - The key guards /v1 only; 401 is `{"error": "Unauthorized"}`. Until it has loaded nobody listens.
 """
@@ -123,6 +125,9 @@ class Backend(OpenAIWire):
         ),
         "completion": "serve a generating model",
         "count_tokens": "let the gateway reach its POST /tokenize",
+        **dict.fromkeys(
+            ("transcription", "translation", "timestamps"), "serve a model that is made for it, such as Whisper"
+        ),
         "embedding": "serve a pooling model, or one with --runner pooling",
     }
     manner = Manner(extras=_EXTRAS)
@@ -359,13 +364,13 @@ def _measure(model: str) -> Generator[Call, Reply, Facts]:
     elif tools.status == 200 or (tools.status == 400 and _TOOLS in words):
         facts.tools = True
     embeddings = yield Call("POST", "/v1/embeddings", [b"{}"], dict(JSON))
-    facts.operations = _operations(
-        tools, embeddings, templated="chat template" not in refusal.read(text.body).message, counts=counts
-    )
+    sounds = yield Call("POST", "/v1/audio/transcriptions", [b"{}"], dict(JSON))
+    templated = "chat template" not in refusal.read(text.body).message
+    facts.operations = _operations(tools, embeddings, sounds, templated=templated, counts=counts)
     return facts
 
 
-def _operations(chat: Reply, embeddings: Reply, templated: bool, counts: bool) -> frozenset[str] | None:
+def _operations(chat: Reply, embeddings: Reply, sounds: Reply, templated: bool, counts: bool) -> frozenset[str] | None:
     """Which routes there are: 404 and 405 = not this one. None if the server said too little."""
     if chat.status == 0 or embeddings.status == 0:
         return None
@@ -376,6 +381,8 @@ def _operations(chat: Reply, embeddings: Reply, templated: bool, counts: bool) -
             out.add("count_tokens")
     if embeddings.status not in (404, 405, 501):
         out.add("embedding")
+    if sounds.status not in (0, 404, 405, 501):
+        out |= {"transcription", "translation"}
     return frozenset(out) or None
 
 

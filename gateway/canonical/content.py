@@ -9,6 +9,7 @@ part of its value.
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -70,6 +71,34 @@ class Segments:
         return b"".join(self.chunks).decode("ascii")
 
 
+class Decoded:
+    """The octets that a base64 text stands for, decoded piece by piece while they are sent. `len` = how many."""
+
+    __slots__ = ("_size", "_text")
+
+    def __init__(self, text: Base64) -> None:
+        self._text = text
+        tail = text[-2:] if isinstance(text, str) else b"".join(text.chunks[-2:])[-2:].decode("ascii")
+        self._size = len(text) * 3 // 4 - tail.count("=")
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[bytes]:
+        text = self._text
+        if isinstance(text, str):
+            for at in range(0, len(text), _PIECE):
+                yield b64decode(text[at : at + _PIECE])
+            return
+        rest = b""
+        for chunk in text:
+            whole = rest + chunk if rest else chunk
+            end = len(whole) & ~3
+            rest = whole[end:]
+            yield b64decode(memoryview(whole)[:end])
+
+
+_PIECE = 64 * 1024
 Base64 = str | Segments
 
 

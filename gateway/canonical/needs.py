@@ -20,9 +20,18 @@ from gateway.canonical.content import (
     ToolResult,
     Video,
 )
-from gateway.canonical.requests import Chat, Completion, CountTokens, Embedding, Options, Request, Tool
+from gateway.canonical.requests import (
+    Chat,
+    Completion,
+    CountTokens,
+    Embedding,
+    Options,
+    Request,
+    Tool,
+    Transcription,
+)
 
-Operation = Literal["chat", "completion", "embedding", "count_tokens"]
+Operation = Literal["chat", "completion", "embedding", "count_tokens", "transcription", "translation"]
 Form = Literal["base64", "octets", "url", "file_id"]
 
 
@@ -69,6 +78,7 @@ class Needs:
     opaque: list[tuple[str, str, str]] = field(default_factory=list)
     options: Options = field(default_factory=Options)
     tools_size: int = 0
+    timestamps: bool = False
 
 
 def needs_of(request: Request) -> Needs:
@@ -90,6 +100,8 @@ def needs_of(request: Request) -> Needs:
             messages=1,
             options=request.options,
         )
+    if isinstance(request, Transcription):
+        return _transcription_needs(request)
     assert isinstance(request, Embedding)
     sizes = (_text_size(p) if isinstance(p, str) else len(p) for p in request.input)
     return Needs("embedding", text_size=max(sizes, default=0), messages=1, options=request.options)
@@ -123,6 +135,19 @@ def _chat_needs(chat: Chat) -> Needs:
     if needs.media:
         needs.modalities = frozenset(m.modality for m in needs.media)
     return needs
+
+
+def _transcription_needs(request: Transcription) -> Needs:
+    medium = _media_need(request.sound)
+    return Needs(
+        request.operation,
+        modalities=frozenset({medium.modality}),
+        media=[medium],
+        text_size=_text_size(request.prompt or ""),
+        messages=1,
+        options=request.options,
+        timestamps=bool(request.timestamps),
+    )
 
 
 def _part_needs(part: Part, needs: Needs) -> int:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, cast
 
-from gateway.canonical.content import Extra, Message
+from gateway.canonical.content import Audio, Extra, Message
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
@@ -182,4 +182,49 @@ class CountTokens:
         return self.chat.options
 
 
-Request = Chat | Completion | Embedding | CountTokens
+@dataclass(slots=True)
+class Transcription:
+    """What is said in a recording: in the language in which it is said, or in English (`translate`).
+
+    `sound` may be a video, whose sound track is meant. `language`: the one that is spoken, as the client wrote it.
+    `prompt`: words that set the scene or spell names. `timestamps` (`word`, `segment`): what the answer must tell the
+    times of. `verbose`: it tells what else is known."""
+
+    model: str
+    sound: Audio
+    translate: bool = False
+    language: str | None = None
+    prompt: str | None = None
+    sampling: Sampling = field(default_factory=Sampling)
+    timestamps: list[str] = field(default_factory=list)
+    form: Literal["json", "text", "verbose_json"] = "json"
+    stream: bool = False
+    options: Options = field(default_factory=Options)
+    dropped: list[str] = field(default_factory=list, compare=False)
+
+    @property
+    def operation(self) -> Literal["transcription", "translation"]:
+        return "translation" if self.translate else "transcription"
+
+
+Request = Chat | Completion | Embedding | CountTokens | Transcription
+
+
+def conversation(request: Request) -> Chat | None:
+    """The request as a chat, where it has parts: what is done to parts is done to those of all requests alike."""
+    if isinstance(request, Chat):
+        return request
+    if isinstance(request, CountTokens):
+        return request.chat
+    if isinstance(request, Transcription):
+        return Chat(request.model, [Message("user", [request.sound])], stream=request.stream)
+    return None
+
+
+def with_conversation(request: Request, chat: Chat) -> Request:
+    """The request with the parts of `chat`: the inverse of `conversation`."""
+    if isinstance(request, CountTokens):
+        return replace(request, chat=chat)
+    if isinstance(request, Transcription):
+        return replace(request, sound=cast(Audio, chat.messages[0].parts[0]))
+    return chat

@@ -11,7 +11,7 @@ from gateway.canonical.custom import as_function
 from gateway.canonical.events import Answer, Choice, Event
 from gateway.canonical.facts import Facts
 from gateway.canonical.requests import Chat, Request
-from gateway.errors import ToolChoiceNotSatisfied
+from gateway.errors import GatewayError, ToolChoiceNotSatisfied
 from gateway.filters import Filter
 from gateway.filters.arguments import TypedArguments
 from gateway.filters.custom_tools import CustomTools
@@ -26,6 +26,7 @@ from gateway.filters.permitted import Permitted
 from gateway.filters.reasoning import Reasoning
 from gateway.filters.runaway import Runaway
 from gateway.filters.tool_calls import ToolCalls
+from gateway.filters.transcript import check_transcript
 
 Repair = Literal["off", "observe", "fix"]
 Guard = Literal["off", "observe", "stop"]
@@ -62,7 +63,7 @@ class Observed:
 class Chain:
     """The filters of one answer, in order, and what the folded answer has to meet (None: nothing)."""
 
-    __slots__ = ("_guard", "_menders", "_permitted", "demand", "filters")
+    __slots__ = ("_guard", "_menders", "_permitted", "demand", "filters", "transcript")
 
     def __init__(
         self,
@@ -74,6 +75,8 @@ class Chain:
     ) -> None:
         self.filters = filters
         self.demand = demand
+        self.transcript = False
+        """The answer is one: nothing less than all of it will do."""
         self._menders = menders
         self._guard = guard
         self._permitted = permitted
@@ -81,11 +84,13 @@ class Chain:
     def verify(self, answer: Answer) -> None:
         """Raises when a folded answer is not what was demanded, or nothing is left of a choice without the calls that
         the request did not permit."""
-        error = self.demand.check(answer) if self.demand is not None else None
+        error: GatewayError | None = self.demand.check(answer) if self.demand is not None else None
         bereft = self._permitted.bereft if self._permitted is not None else []
         if error is None and not all(_says(choice) for i, choice in enumerate(answer.choices) if i in bereft):
             words = "the model called a tool that the request does not permit, and said no more"
             error = ToolChoiceNotSatisfied(words)
+        if self.transcript:
+            error = check_transcript(answer)
         if error is not None:
             raise error
 
@@ -96,7 +101,7 @@ class Chain:
 
     @property
     def verifies(self) -> bool:
-        return self.demand is not None or self._permitted is not None
+        return self.demand is not None or self._permitted is not None or self.transcript
 
     @property
     def repairs(self) -> list[str]:

@@ -15,7 +15,6 @@ from typing import cast
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from gateway.backends import Body
-from gateway.canonical.content import Segments
 from gateway.errors import BadResponse, GatewayError, ProtocolFault, Reset, Truncated
 
 PIECE = 64 * 1024
@@ -314,7 +313,7 @@ class Connection(asyncio.Protocol):
 def pieces(body: Body) -> Iterator[memoryview]:
     """The body in views of PIECE octets at most, none of it joined or copied."""
     for part in body:
-        for chunk in part if isinstance(part, Segments) else (part,):
+        for chunk in (part,) if isinstance(part, bytes) else part:
             view = memoryview(chunk)
             for start in range(0, len(view), PIECE):
                 yield view[start : start + PIECE]

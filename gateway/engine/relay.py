@@ -16,7 +16,7 @@ import msgspec
 from gateway.backends import Backend, Call
 from gateway.canonical.events import Answer, Folder, unfold
 from gateway.canonical.needs import Needs
-from gateway.canonical.requests import Chat, Request
+from gateway.canonical.requests import Chat, Request, Transcription, conversation
 from gateway.engine.deadlines import Sweep, Watch
 from gateway.engine.filtering import chain_for
 from gateway.engine.fleet import Deployment, check_model
@@ -101,6 +101,8 @@ class Relay:
             runaway=settings.runaway,
             remember=job.remember(asked) if job.remember is not None and isinstance(asked, Chat) else None,
         )
+        job.chain.transcript = isinstance(job.request, Transcription)
+        job.asked = asked
         loop = asyncio.get_running_loop()
         now = loop.time()
         t = d.server.settings.timeouts
@@ -153,8 +155,9 @@ class Relay:
         job.progress = (0, 0)
         record.dropped = call.dropped
         headers: list[Header] = [(b"x-gateway-target", d.candidate.target.label.encode())]
-        if isinstance(job.request, Chat):
-            record.parts = fates_of(job.request, call.fates)
+        chat = conversation(job.request) if isinstance(job.request, Chat | Transcription) else None
+        if chat is not None:
+            record.parts = fates_of(chat, call.fates)
             headers.append((b"x-gateway-parts", fold_receipt(record.parts).encode()))
         if call.dropped:
             headers.append((b"x-gateway-dropped", _header_list(call.dropped)))
@@ -181,7 +184,7 @@ class Relay:
         value = decode_reply(await exchange.read_all())
         if not isinstance(value, dict):
             raise BadResponse("the server answered with JSON that is not an object")
-        answer = backend.read(job.request, value)
+        answer = backend.read(job.asked or job.request, value)
         if not isinstance(answer, Answer):
             check_model(d, str(value.get("model") or ""))
             return answer
@@ -200,10 +203,13 @@ class Relay:
                 return
         else:
             answer = {**answer, "model": job.model}
-        body = msgspec.json.encode(job.codec.render_answer(answer, job.request))
+        value = job.codec.render_answer(answer, job.request)
         job.content = True
         job.note_repairs()
-        await job.outlet.whole(200, job.headers, body)
+        if isinstance(value, str):
+            await job.outlet.whole(200, job.headers, value.encode(), "text/plain; charset=utf-8")
+        else:
+            await job.outlet.whole(200, job.headers, msgspec.json.encode(value))
 
     async def _as_stream(self, job: Job, answer: Answer) -> None:
         """A server that answers whole to a client that wants a stream."""

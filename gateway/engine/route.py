@@ -17,7 +17,7 @@ from gateway.canonical.content import Audio, Document, Image, Text, Video
 from gateway.canonical.context import Context
 from gateway.canonical.media.octets import fingerprint
 from gateway.canonical.needs import Needs, needs_of
-from gateway.canonical.requests import Chat, Completion, CountTokens, Request
+from gateway.canonical.requests import Chat, Completion, CountTokens, Request, Transcription, conversation
 from gateway.engine.admission import Hold, Memory, queue_full
 from gateway.engine.fleet import Deployment, Fleet, Name
 from gateway.engine.media.stage import MediaStage
@@ -25,8 +25,9 @@ from gateway.engine.receipt import as_asked, with_claims
 from gateway.engine.relay import Relay, check_privacy
 from gateway.errors import GatewayError, Overloaded
 from gateway.filters.instructions import instructed
+from gateway.filters.transcript import in_words
 from gateway.routing.candidate import Candidate, Lack
-from gateway.routing.fit import carried, context_lack, privacy_lacks
+from gateway.routing.fit import carried, context_lack, facts_for, own_route, privacy_lacks
 from gateway.routing.policy import Decision, decide, refusal
 from gateway.routing.strict import parameter_lacks, part_lacks
 from gateway.routing.within import within
@@ -136,7 +137,9 @@ class Router:
                 self._homes.popitem(last=False)
 
     def asked(self, route: Route, request: Request, d: Deployment) -> Request:
-        """The request as this target gets it, with what its public name sets."""
+        """The request as this target gets it: with what its public name sets, as a chat where it has no other route."""
+        if isinstance(request, Transcription) and not own_route(request.operation, d.candidate.facts):
+            request = in_words(request)
         return with_defaults(request, self._fleet.name_of(d) if route.name.auto else route.name)
 
     async def prepare(self, route: Route, request: Request, candidate: Candidate) -> Call | None:
@@ -156,20 +159,24 @@ class Router:
             route.add(candidate, lack)
             return None
         try:
-            ready = await self._media.ready(request, candidate.facts, route.settings, route.hold)
+            facts = facts_for(route.needs.operation, candidate.facts)
+            ready = await self._media.ready(request, facts, route.settings, route.hold)
             lack = _kept_home(ready.request, candidate, route.privacy)
             if lack is not None:
                 route.add(candidate, lack)
                 return None
-            call = d.server.backend.build(ready.request, candidate.target, candidate.facts)
+            call = d.server.backend.build(ready.request, candidate.target, facts)
             call.carries = carried(needs_of(ready.request)) | carried(route.needs)
         except GatewayError as e:
             route.unable.append(e)
             route.add(candidate, Lack("need", e.code, e.message, paths=(e.param,) if e.param else ()))
             return None
         call.fates = ready.merged(call.fates)
-        if isinstance(asked, Chat) and isinstance(request, Chat):
-            call.fates = as_asked(call.fates, asked, request)
+        chat = conversation(asked) if isinstance(asked, Chat | Transcription) else None
+        if chat is not None and isinstance(request, Chat):
+            call.fates = as_asked(call.fates, chat, request)
+        if isinstance(asked, Transcription):
+            lowered = []  # a limit that nobody asked for
         call.dropped += [name for name in lowered if name.partition(">")[0] not in call.dropped]
         options = route.needs.options
         if options.strict_parts or options.strict_parameters:
@@ -180,8 +187,8 @@ class Router:
                 route.add(candidate, lack)
             if lacks:
                 return None
-        if isinstance(asked, Chat) and route.needs.media:
-            call.fates = with_claims(call.fates, asked)
+        if chat is not None and route.needs.media:
+            call.fates = with_claims(call.fates, chat)
         return call
 
     async def foresee(self, route: Route, request: Request) -> tuple[Candidate, Call] | GatewayError:
@@ -247,11 +254,12 @@ def affinity(request: Request) -> str:
     the first words of its user. What an agent asks aside (a title, a summary) begins in another way. Where media stand
     in the beginning, these alone: what was encoded once is worth more than the words before it, whoever asks about
     it."""
-    if not isinstance(request, Chat):
+    chat = conversation(request) if isinstance(request, Chat | Transcription) else None
+    if chat is None:
         return ""
     digest = hashlib.blake2b(digest_size=8)
     seen = False
-    for message in request.messages[:_BEGINNING]:
+    for message in chat.messages[:_BEGINNING]:
         for part in message.parts:
             if isinstance(part, Image | Audio | Video | Document):
                 if not seen:

@@ -80,7 +80,7 @@ class StreamedReply:
         exchange = self._exchange
         if exchange.content_type != event_type:
             raise await self._not_a_stream()
-        decoder = backend.decoder(self._job.request)
+        decoder = backend.decoder(self._job.asked or self._job.request)
         clock = asyncio.get_running_loop().time
         done = False
         size = 0

@@ -148,7 +148,8 @@ def _image(way: Way, f: Facts, able: Able) -> None:
 def _audio(way: Way, f: Facts, able: Able, budget: Budget) -> None:
     m = way.medium
     long = budget.clip and not f.splits_sound and m.seconds is not None and m.seconds > budget.clip + _SLACK
-    if _takes(m.mime, f.audio_formats) and (not m.cut or f.cuts):
+    film = usual(m.mime).startswith("video/")  # of which only the sound is meant: its pictures go nowhere
+    if not film and _takes(m.mime, f.audio_formats) and (not m.cut or f.cuts):
         if long and able.sound and _convertible(m) and _takes("audio/wav", f.audio_formats):
             way.make = "sound"
         return

@@ -50,6 +50,10 @@ def explain(
     }
 
 
+_FLAGS = ["tools", "forced_tool", "json_schema", "logprobs", "seed", "thinking", "prefill", "audio_out", "timestamps"]
+"""Needs that are there or not."""
+
+
 def needs_view(needs: Needs, tokens: tuple[int, int]) -> dict[str, Any]:
     """What the request needs; what it does not need is left out."""
     out: dict[str, Any] = {"operation": needs.operation, "tokens": {"at_least": tokens[0], "at_most": tokens[1]}}
@@ -67,7 +71,7 @@ def needs_view(needs: Needs, tokens: tuple[int, int]) -> dict[str, Any]:
             }
             for m in needs.media
         ]
-    for name in ("tools", "forced_tool", "json_schema", "logprobs", "seed", "thinking", "prefill", "audio_out"):
+    for name in _FLAGS:
         if getattr(needs, name):
             out[name] = True
     if needs.choices > 1:

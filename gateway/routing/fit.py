@@ -9,8 +9,10 @@ it dropped.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from math import ceil
 
+from gateway.canonical.facts import Facts
 from gateway.canonical.media.kinds import CLAIMS_NOTHING, usual
 from gateway.canonical.needs import MediaNeed, Needs
 from gateway.families.budget import budget_of
@@ -22,6 +24,9 @@ WEIGHT_ONLY = "nvfp4-weight-only"
 
 ANYWHERE = "any"
 """The only value of a privacy setting that lets its modality leave; every other one is read as `local`."""
+
+HEARING = ("transcription", "translation")
+"""Operations that a target without a route for them is asked for in a chat."""
 
 _CARRIES = {"video": ("video", "audio", "image"), "document": ("document", "text", "image")}
 """What a medium of a modality may have inside; the others hold only themselves."""
@@ -38,6 +43,8 @@ def lacks(needs: Needs, c: Candidate, ways: Sequence[Way] | None = None) -> list
     if operation == "count_tokens":
         if not (f.counts if f.counts is not None else f.operations is None or operation in f.operations):
             out.append(_need(c, operation, "does not count tokens"))
+    elif operation in HEARING:
+        _transcript(needs, c, out)
     elif f.operations is not None and operation not in f.operations:
         out.append(_need(c, operation, f"does not serve {operation} requests"))
     if needs.media:
@@ -52,6 +59,28 @@ def lacks(needs: Needs, c: Candidate, ways: Sequence[Way] | None = None) -> list
         reason = f"a part of type {_shown(kind)!r} at {path} is known to the {_shown(dialect)} dialect only"
         out.append(_need(c, "opaque", reason, (path,)))
     return out
+
+
+def own_route(operation: str, f: Facts) -> bool:
+    """Whether the target has a route of its own for what can be asked of others as a chat."""
+    return operation in HEARING and f.operations is not None and operation in f.operations
+
+
+def facts_for(operation: str, f: Facts) -> Facts:
+    """The facts that count for an operation: a route that is made for sounds takes one of any length, whatever its
+    model hears in a chat."""
+    return replace(f, audio=True, audio_limit=None, splits_sound=True) if own_route(operation, f) else f
+
+
+def _transcript(needs: Needs, c: Candidate, out: list[Lack]) -> None:
+    f = c.facts
+    if own_route(needs.operation, f):
+        return
+    if f.operations is not None and "chat" not in f.operations:
+        out.append(_need(c, needs.operation, f"serves neither {needs.operation} requests nor chats"))
+    if needs.timestamps:
+        reason = f"does not tell times: it has no route of its own for a {needs.operation}"
+        out.append(_need(c, "timestamps", reason, ("timestamp_granularities",)))
 
 
 def _answer(needs: Needs, c: Candidate, out: list[Lack]) -> None:
@@ -170,6 +199,8 @@ def held(m: MediaNeed) -> Collection[str]:
     """The modalities that may be inside of a medium. One that is elsewhere is looked at once it is here."""
     if m.modality == "document" and m.form != "url" and usual(m.mime) in CLAIMS_NOTHING:
         return _ANYTHING
+    if usual(m.mime).startswith("video/"):  # also where its sound alone is meant
+        return _CARRIES["video"]
     return _CARRIES.get(m.modality, (m.modality,))
 
 

@@ -5,14 +5,14 @@ Serving and explain share it."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.canonical.needs import Needs
 from gateway.canonical.requests import Options
 from gateway.errors import GatewayError
 from gateway.routing.candidate import Candidate, Lack, Verdict
 from gateway.routing.conversion import NOTHING, Able, ways_to
-from gateway.routing.fit import context_lack, estimate, lacks, likely, privacy_lacks
+from gateway.routing.fit import HEARING, context_lack, estimate, facts_for, lacks, likely, privacy_lacks
 from gateway.routing.order import order
 from gateway.routing.refusal import refuse
 from gateway.routing.rules import ANYONE, DEFAULT_RULES, SELECTABLE, Rule, Selector, matching, unmet, unmet_wishes
@@ -71,8 +71,9 @@ def decide(
     verdicts: list[Verdict] = []
     pool: list[Verdict] = []
     for c in candidates:
-        ways = ways_to(needs.media, c.facts, able) if needs.media else []
-        found = lacks(needs, c, ways)
+        facts = c.facts if needs.operation not in HEARING else facts_for(needs.operation, c.facts)
+        ways = ways_to(needs.media, facts, able) if needs.media else []
+        found = lacks(needs, c if facts is c.facts else replace(c, facts=facts), ways)
         if not c.local:
             found += privacy_lacks(needs, c, policy.privacy)
             if auto and not policy.auto_hosted:

@@ -72,6 +72,7 @@ def words(needs: Needs) -> str:
         f"{needs.choices} choices": needs.choices > 1,
         "a begun answer continued": needs.prefill,
         "sound out": needs.audio_out,
+        "times": needs.timestamps,
         "every part as it came": needs.options.strict_parts,
         "every parameter": needs.options.strict_parameters,
     }

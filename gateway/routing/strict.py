@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from gateway.canonical.content import Part, Thinking, ToolResult
 from gateway.canonical.needs import content_parts
-from gateway.canonical.requests import Chat, Completion, Request, Sampling, ThinkingConfig
+from gateway.canonical.requests import Chat, Completion, Request, Sampling, ThinkingConfig, conversation
 from gateway.routing.candidate import Lack
 
 THOUGHTS = "messages[].reasoning_content"
@@ -24,11 +24,12 @@ def part_lacks(request: Request, fates: Mapping[int, str], dropped: Sequence[str
     """One Lack for each way in which parts would not arrive as they came. `fates`: part number -> what becomes of it,
     for those that do not go as they came; `dropped`: the names of all that is left out of the request. What is not
     known to be lost (`sound=unknown`) is not held against a target."""
-    if not isinstance(request, Chat):
+    chat = conversation(request)
+    if chat is None:
         return []
     out = []
     if fates:
-        parts = list(content_parts(request))
+        parts = list(content_parts(chat))
         for number, fate in fates.items():
             if fate.endswith("=unknown"):
                 continue
@@ -38,12 +39,10 @@ def part_lacks(request: Request, fates: Mapping[int, str], dropped: Sequence[str
             )
     for name in dropped:
         if name == THOUGHTS:
-            paths = [p.path for p in _all_parts(request) if isinstance(p, Thinking)]
+            paths = [p.path for p in _all_parts(chat) if isinstance(p, Thinking)]
         elif name.startswith(_OF_A_PART):
             field = name[len(_OF_A_PART) :]
-            paths = [
-                f"{p.path}.{field}" for p in _all_parts(request) if any(field in x for x in (p.extra or {}).values())
-            ]
+            paths = [f"{p.path}.{field}" for p in _all_parts(chat) if any(field in x for x in (p.extra or {}).values())]
         else:
             continue
         more = f" (and {len(paths) - 1} more)" if len(paths) > 1 else ""

@@ -30,7 +30,7 @@ CUT = 64 * 1024
 """Characters from which on a string is taken out."""
 PLAIN = 128 * 1024
 """Bodies up to this size are parsed as they are."""
-MEDIA_KEYS = frozenset({"url", "data", "image_url", "file_data", "audio_url", "video_url", "images"})
+MEDIA_KEYS = frozenset({"url", "data", "image_url", "file_data", "audio_url", "video_url", "images", "file"})
 """Keys whose values may be long base64. In these places a dialect's parser takes Segments for a str."""
 
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"
@@ -201,12 +201,17 @@ def _where(text: str) -> str:
 
 def check_media_type(headers: dict[bytes, bytes], *, said: bool = False) -> None:
     """Raises UnsupportedMedia unless the body is (or may be taken for) plain JSON. `said`: its type must be there."""
-    coding = headers.get(b"content-encoding", b"identity").strip().lower()
-    if coding not in (b"", b"identity"):
-        raise UnsupportedMedia("send the body without Content-Encoding", code="unsupported_content_encoding")
+    check_coding(headers)
     kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if kind != b"application/json" and not kind.endswith(b"+json") and (said or kind):
         raise UnsupportedMedia("send the body as application/json")
+
+
+def check_coding(headers: dict[bytes, bytes]) -> None:
+    """Raises UnsupportedMedia for a body that would have to be unpacked."""
+    coding = headers.get(b"content-encoding", b"identity").strip().lower()
+    if coding not in (b"", b"identity"):
+        raise UnsupportedMedia("send the body without Content-Encoding", code="unsupported_content_encoding")
 
 
 class Held(Hold):

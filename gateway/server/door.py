@@ -26,7 +26,9 @@ _CONTAINERS: Final = frozenset({"host.docker.internal", "host.containers.interna
 """What this machine is called inside of its containers. `.internal` is kept free: nobody has such a name on the net."""
 _MOST = 256
 """Names of hosts that are remembered."""
-_FORMS: Final = re.compile(r"/(?:v1|v1beta|v1alpha)/files|/upload/.*")
+_FORMS: Final = re.compile(
+    r"/(?:v1|v1beta|v1alpha)/files|/upload/.*|(?:/v1/route/explain)?/v1/audio/(?:transcriptions|translations)"
+)
 """Where a body need not be JSON."""
 
 _EXPOSED: Final = b", ".join(

@@ -9,10 +9,11 @@ from typing import Any, Final
 import msgspec
 
 from gateway.canonical.context import Context
-from gateway.canonical.requests import Chat, Request
+from gateway.canonical.requests import Chat, Request, conversation
 from gateway.dialects import anthropic, gemini, ollama
 from gateway.dialects.fields import one_of
-from gateway.dialects.openai import chat_codec
+from gateway.dialects.openai import chat_codec, transcription_codec, translation_codec
+from gateway.dialects.openai.audio import FILE
 from gateway.dialects.openai.responses import responses_codec
 from gateway.engine.fleet import Fleet
 from gateway.engine.job import ClientCodec
@@ -39,6 +40,8 @@ FORMS: Final[dict[str, tuple[str, ClientCodec]]] = {
     "gemini": ("gemini", gemini.generate_codec),
     "ollama": ("ollama", ollama.chat_codec),
     "ollama-generate": ("ollama", ollama.generate_codec),
+    "transcription": ("openai", transcription_codec),
+    "translation": ("openai", translation_codec),
 }
 """Form of a body -> (its dialect, what reads it)."""
 _PATHS: Final = {
@@ -47,11 +50,13 @@ _PATHS: Final = {
     "/v1/messages": "anthropic",
     "/api/chat": "ollama",
     "/api/generate": "ollama-generate",
+    "/v1/audio/transcriptions": "transcription",
+    "/v1/audio/translations": "translation",
 }
 
 
 class ExplainEndpoint(ModelEndpoint):
-    """The body is a chat request as it would be sent to one of the other endpoints: read, parsed and watched alike.
+    """The body is a request as it would be sent to one of the other endpoints: read, parsed and watched alike.
 
     Whose body it is, is said by the path behind this endpoint's own (`/v1/route/explain/v1/messages`), else by the
     body's field `dialect`, else by the headers or fields that only one dialect has."""
@@ -59,6 +64,7 @@ class ExplainEndpoint(ModelEndpoint):
     def __init__(self, fleet: Fleet, answers: Answers, form: str, *rest: Any) -> None:
         """`form`: one of FORMS, or "" where the body tells."""
         super().__init__("openai", chat_codec, *rest)
+        self._file_field = FILE if form in ("transcription", "translation") else ""
         self._fleet = fleet
         self._answers = answers
         self._form = form
@@ -90,8 +96,7 @@ class ExplainEndpoint(ModelEndpoint):
         return request
 
     async def _answer(self, request: Request, context: Context[Settings], outlet: AsgiOutlet, record: Record) -> None:
-        assert isinstance(request, Chat)
-        value = await explain_chat(request, context, self._dispatcher.router)
+        value = await explain_request(request, context, self._dispatcher.router)
         record.model = value["model"]
         await outlet.whole(200, [], msgspec.json.encode(value))
 
@@ -105,6 +110,8 @@ def form_of(body: dict[str, Any], headers: dict[bytes, bytes]) -> str:
         return "anthropic"
     if "contents" in body or speaks_gemini(headers):
         return "gemini"
+    if "file" in body and "messages" not in body:
+        return "transcription"
     return "responses" if "input" in body and "messages" not in body else "openai"
 
 
@@ -131,13 +138,14 @@ class ExplainPaths:
         return Endpoint("explain", "openai", self._gemini.named(found[1]))
 
 
-async def explain_chat(chat: Chat, context: Context[Settings], router: Router) -> dict[str, Any]:
+async def explain_request(request: Request, context: Context[Settings], router: Router) -> dict[str, Any]:
     """Raises ModelNotFound; any other error that serving would give stands in the answer's `error`."""
-    route = router.route(context, chat)
+    route = router.route(context, request)
     try:
-        foreseen = await router.foresee(route, chat)
+        foreseen = await router.foresee(route, request)
     finally:
         route.done()
+    chat = conversation(request)
     error = chosen = call = None
     if isinstance(foreseen, GatewayError):
         error = foreseen
@@ -150,7 +158,7 @@ async def explain_chat(chat: Chat, context: Context[Settings], router: Router) -
         chosen=chosen,
         auto=route.name.auto,
         dialect=context.dialect,
-        parts=[] if call is None else fates_of(chat, call.fates),
+        parts=[] if call is None or chat is None else fates_of(chat, call.fates),
         dropped=[] if call is None else call.dropped,
         error=error,
     )

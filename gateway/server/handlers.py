@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from gateway.canonical.context import Context
-from gateway.canonical.media.identify import Wrong, identified
-from gateway.canonical.requests import Chat, Completion, Request
+from gateway.canonical.media.identify import NoSound, Wrong, identified
+from gateway.canonical.requests import Chat, Completion, Request, Transcription
 from gateway.dialects import LIMITS, Limits
 from gateway.engine.admission import Memory
 from gateway.engine.deadlines import Sweep, Watch
@@ -18,9 +18,10 @@ from gateway.engine.dispatch import Dispatcher
 from gateway.engine.files import Files
 from gateway.engine.job import ClientCodec, Job
 from gateway.engine.record import Record
-from gateway.errors import BadRequest, InvalidJson
+from gateway.errors import BadRequest, InvalidJson, UnsupportedMedia
 from gateway.server.attachments import attached
 from gateway.server.body import Held, Receive, check_media_type, read_json
+from gateway.server.form import is_form, read_form
 from gateway.server.outlet import AsgiOutlet
 from gateway.settings import Settings
 
@@ -37,7 +38,9 @@ class ModelEndpoint:
         sweep: Sweep,
         settings: Callable[[], Settings],
         files: Files,
+        file_field: str = "",
     ) -> None:
+        """`file_field`: the field of a form that holds a file, where the body may be a form."""
         self._dialect = dialect
         self._codec = codec
         self._dispatcher = dispatcher
@@ -45,6 +48,7 @@ class ModelEndpoint:
         self._sweep = sweep
         self._settings = settings
         self._files = files
+        self._file_field = file_field
         self._limits: tuple[Settings | None, Limits] = None, LIMITS
 
     async def __call__(
@@ -57,7 +61,6 @@ class ModelEndpoint:
         key: str,
     ) -> None:
         settings = self._settings()
-        check_media_type(headers)
         held = Held(self._memory)
         try:
             body = await self._body(receive, headers, held, settings)
@@ -87,7 +90,7 @@ class ModelEndpoint:
 
     async def _answer(self, request: Request, context: Context[Settings], outlet: AsgiOutlet, record: Record) -> None:
         """Answers the request, whose client is watched from here on."""
-        record.stream = isinstance(request, Chat | Completion) and request.stream
+        record.stream = isinstance(request, Chat | Completion | Transcription) and request.stream
         codec = self._codec_for(request, context.key_id)
         job = Job(context, request, codec, outlet, record, streamed=record.stream)
         try:
@@ -102,9 +105,14 @@ class ModelEndpoint:
             record.headers = job.headers
 
     async def _body(self, receive: Receive, headers: dict[bytes, bytes], held: Held, settings: Settings) -> Any:
+        form = bool(self._file_field) and is_form(headers)
+        if not form:
+            check_media_type(headers)
         now = asyncio.get_running_loop().time()
         wait = settings.timeouts.client_body
         with Watch(self._sweep, now + wait, now + max(wait, settings.timeouts.total), "body") as watch:
+            if form:
+                return await read_form(receive, headers, settings.limits, self._file_field, held, watch, wait)
             return await read_json(receive, headers, settings.limits.body, held, watch, wait)
 
     def _parse(self, body: Any, headers: dict[bytes, bytes], settings: Settings) -> Request:
@@ -146,6 +154,8 @@ def _identified(request: Request) -> Request:
     """With each medium under its true name. Raises BadRequest."""
     try:
         return identified(request)
+    except NoSound as e:
+        raise UnsupportedMedia(str(e), param=e.path or None) from None
     except Wrong as e:
         raise BadRequest(str(e), param=e.path or None) from None
 

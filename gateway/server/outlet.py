@@ -79,8 +79,10 @@ class AsgiOutlet:
             self._watcher.cancel()
             self._watcher = None
 
-    async def whole(self, status: int, headers: list[Header], body: bytes) -> None:
-        own: list[Header] = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    async def whole(
+        self, status: int, headers: list[Header], body: bytes, media_type: str = "application/json"
+    ) -> None:
+        own: list[Header] = [(b"content-type", media_type.encode()), (b"content-length", b"%d" % len(body))]
         await self._start(status, [*own, *self._common, *clean(headers)])
         await self._put(body, more=False)
         self.done = True

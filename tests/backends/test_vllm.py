@@ -194,6 +194,7 @@ class Server:
         self.replies = {
             "text": reply("vllm/tokenize_chat"),
             "embeddings": reply("vllm/embeddings"),
+            "transcriptions": reply("vllm/transcriptions"),
             "server_info": reply("vllm/err_404"),
             "knobs": reply("vllm/mm_processor_kwargs"),
             **replies,
@@ -235,7 +236,8 @@ def test_probe_of_a_server_that_takes_all() -> None:
     server = Server(**BASIC, image=COUNTED, audio=reply("vllm/err_two_audio"), video=COUNTED)
     found = server.probe()
     assert server.asked == [
-        *("models", "version", "server_info", "text", "image", "audio", "video", "knobs", "completions", "embeddings")
+        *("models", "version", "server_info", "text", "image", "audio", "video", "knobs", "completions", "embeddings"),
+        "transcriptions",
     ]
     assert (found.state, found.version) == ("ready", "0.32.0")
     (model,) = found.models
@@ -357,6 +359,18 @@ def test_media_knobs_only_where_the_server_trusts() -> None:
     trusted = BACKEND.build(request, TARGET, layer(("probed", Facts(media_knobs=True)), ("family", FACTS)))
     assert body_of(trusted) == BASE | knobs
     assert trusted.dropped == []
+
+
+NO_ROUTE = reply("vllm/transcriptions")
+
+
+@pytest.mark.parametrize("answer", [Reply(400), Reply(422), Reply(415)])
+def test_a_server_that_is_made_for_sounds(answer: Reply) -> None:
+    """What its model does not do has no route: Whisper's does not chat."""
+    server = Server(**(BASIC | {"completions": NO_ROUTE}), text=NO_ROUTE, transcriptions=answer)
+    assert server.probe().models[0].facts.operations == {"transcription", "translation"}
+    both = Server(**BASIC, image=COUNTED, audio=COUNTED, video=COUNTED, transcriptions=answer).probe().models[0]
+    assert both.facts.operations == {"chat", "completion", "count_tokens", "transcription", "translation"}
 
 
 def test_tenants_have_salts_of_their_own() -> None:

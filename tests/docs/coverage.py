@@ -12,6 +12,7 @@ from gateway.dialects.anthropic.messages import FATES as MESSAGES
 from gateway.dialects.gemini.config import FATES as CONFIG
 from gateway.dialects.gemini.requests import FATES as GENERATE
 from gateway.dialects.ollama.requests import CHAT_FATES, EMBED_FATES, GENERATE_FATES
+from gateway.dialects.openai.audio import FATES as AUDIO
 from gateway.dialects.openai.chat import FATES as CHAT
 from gateway.dialects.openai.completions import FATES as COMPLETIONS
 from gateway.dialects.openai.embeddings import FATES as EMBEDDINGS
@@ -110,6 +111,20 @@ FORMS = [
     ),
     Form(
         "Embeddings", "/v1/embeddings", EMBEDDINGS, openai.embedding_codec.parse_request, {"model": "m", "input": "x"}
+    ),
+    Form(
+        "Transcriptions",
+        "/v1/audio/transcriptions",
+        AUDIO,
+        openai.transcription_codec.parse_request,
+        {"model": "m", "file": "AAAA", "response_format": "verbose_json"},
+    ),
+    Form(
+        "Translations",
+        "/v1/audio/translations",
+        AUDIO,
+        openai.translation_codec.parse_request,
+        {"model": "m", "file": "AAAA", "response_format": "verbose_json"},
     ),
     Form(
         "Ollama embed",

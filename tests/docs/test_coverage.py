@@ -35,7 +35,7 @@ def test_every_field_has_the_fate_that_the_page_names(form: Form, name: str) -> 
     else:
         request = form.parse(with_field(form, name, "x"))
         where = f"{form.under}.{name}" if form.under else name
-        kept = (request.extra or {}).get(form.kept_in) or {}
+        kept = (getattr(request, "extra", None) or {}).get(form.kept_in) or {}
         bound = [b.name for b in getattr(request, "bound", [])]
         assert (where in request.dropped) == (fate == "dropped")
         assert (where in kept or name in kept) == (fate == "extra") and (name in bound) == (fate == "bound")

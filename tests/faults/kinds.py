@@ -77,6 +77,9 @@ def _vllm(wire: Wire, r: Received) -> Said | None:
             return 200, {"count": n, "max_model_len": wire.n_ctx, "tokens": tokens, "token_strs": None}, headers
         if path == "/v1/embeddings" and (r.body == b"{}" or not wire.embeddings):
             return 404, {"detail": "Not Found"}, headers
+        if path == "/v1/audio/transcriptions" and r.body == b"{}":
+            status, words = (400, "no form") if wire.transcribes else (404, "Not Found")
+            return status, {"detail": words}, headers
         if path == "/v1/chat/completions" and b'"chat_template":"x"' in r.body:
             words = "Chat template is passed with request, but --trust-request-chat-template is not set."
             error = {"message": words, "type": "BadRequestError", "param": None, "code": 400}

@@ -68,6 +68,8 @@ COUNTED = (
     "/v1/chat/completions",
     "/v1/completions",
     "/v1/embeddings",
+    "/v1/audio/transcriptions",
+    "/v1/audio/translations",
     "/v1/route/explain",
     "/v1/responses",
     "/v1/messages",
@@ -255,7 +257,8 @@ def check_answer(answer: Response, secrets: list[str]) -> None:
         assert float(answer.header("retry-after") or "0") > 0, whole
     if kind == "text/event-stream" and answer.clean:
         if any(e.startswith('{"type":') for e in answer.events):
-            assert json.loads(answer.events[-1])["type"] in _LAST, f"a stream has no end: {answer.events[-3:]}"
+            last = json.loads(answer.events[-1])
+            assert "error" in last or last["type"] in _LAST, f"a stream has no end: {answer.events[-3:]}"
             return
         if any(e.startswith('{"candidates":') for e in answer.events):
             last = json.loads(answer.events[-1])
@@ -269,7 +272,7 @@ def check_answer(answer: Response, secrets: list[str]) -> None:
             assert answer.events[-1] != "[DONE]" and "error" in json.loads(answer.events[-1]), answer.events[-3:]
 
 
-_LAST = ("message_stop", "response.completed", "response.incomplete", "error")
+_LAST = ("message_stop", "response.completed", "response.incomplete", "transcript.text.done", "error")
 """How the streams end whose events have a type."""
 
 

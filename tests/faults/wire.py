@@ -114,6 +114,7 @@ class Wire:
     n_ctx: int = 4096
     slots: int = 2
     embeddings: bool = True
+    transcribes: bool = False
     key: str | None = None
     tls: ssl.SSLContext | None = None
     state: Literal["ready", "loading"] = "ready"

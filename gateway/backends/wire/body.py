@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 
-from gateway.backends import Body
 from gateway.canonical.content import Segments
 from gateway.errors import InvalidJson
 
@@ -16,7 +15,7 @@ _HOLE = msgspec.Raw(b'"\x00"')
 # A raw NUL can't stand in JSON text (RFC 8259, section 7), so it marks the holes without a search for a free mark.
 
 
-def encode_body(body: dict[str, Any]) -> Body:
+def encode_body(body: dict[str, Any]) -> list[bytes | Segments]:
     """The JSON text of `body` in pieces; each `Segments` value stays the object that it is, between its quotes.
 
     Keys keep their order: what is sent for turn n is a prefix of what is sent for turn n+1. Raises InvalidJson for
@@ -46,7 +45,7 @@ def encode_body(body: dict[str, Any]) -> Body:
         raise InvalidJson("the request is nested too deeply") from None
     if not held:
         return [text]
-    out: Body = []
+    out: list[bytes | Segments] = []
     for piece, segments in zip(text.split(b"\x00"), [*held, None], strict=True):
         out.append(piece)
         if segments is not None:

@@ -20,7 +20,7 @@ from gateway.canonical.content import (
 from gateway.canonical.identity import same
 from gateway.canonical.media.headers import header_of
 from gateway.canonical.media.kinds import FRAMES, MAGICAL, contradicts, usual
-from gateway.canonical.requests import Chat, CountTokens, Request
+from gateway.canonical.requests import Chat, CountTokens, Request, Transcription
 
 _KINDS: dict[str, type[MediaPart]] = {"image": Image, "audio": Audio, "video": Video, "application": Document}
 _TOKEN = re.compile(r"[a-z0-9!#$&^_.+-]{1,60}/[a-z0-9!#$&^_.+-]{1,60}")
@@ -34,12 +34,19 @@ class Wrong(ValueError):
         self.path = path
 
 
+class NoSound(Wrong):
+    """What was sent to be heard has no sound in it."""
+
+
 def identified(request: Request) -> Request:
     """The same request where everything is what it claims to be, else a new one with each medium that is here under its
     true media type and as the kind of part that it is. Raises Wrong."""
     if isinstance(request, CountTokens):
         chat = identified_chat(request.chat)
         return request if chat is request.chat else replace(request, chat=chat)
+    if isinstance(request, Transcription):
+        sound = identified_sound(request.sound)
+        return request if sound is request.sound else replace(request, sound=sound)
     return identified_chat(request) if isinstance(request, Chat) else request
 
 
@@ -92,6 +99,23 @@ def identified_part(part: MediaPart) -> MediaPart:
     if kind is type(part):
         return replace(part, media=media)
     return kind(media, part.signature, part.extra, part.path)
+
+
+def identified_sound(part: Audio) -> Audio:
+    """What is to be heard in a medium that is sent to be heard: a sound, or the track of a video. Raises NoSound for
+    anything else."""
+    header = header_of(part.media, "audio")
+    if not header.mime.startswith(("audio/", "video/")) and (header.mime or usual(part.media.mime) not in _BARE):
+        shown = f"is {header.mime}" if header.mime else "shows no sound that is known"
+        raise NoSound(f"this file {shown}: send WAV, MP3, M4A, OGG, WebM or FLAC", part.path)
+    if header.pictures and header.sound is False:
+        raise NoSound("this video has no sound track", part.path)
+    found = identified_part(part)
+    return found if isinstance(found, Audio) else Audio(found.media, part.signature, part.extra, part.path)
+
+
+_BARE = ("audio/l16", "audio/pcm")
+"""Samples without a header."""
 
 
 def _word(part: MediaPart, mime: str) -> str:

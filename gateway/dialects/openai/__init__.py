@@ -1,12 +1,12 @@
-"""The OpenAI dialect: chat completions, text completions, embeddings, errors.
+"""The OpenAI dialect: chat completions, text completions, embeddings, transcriptions, errors.
 
     chat, messages, parts, tools, fields    requests
     answers                                 whole answers
     stream, chunks, calls                   streams -> events
     encoder                                 events -> streams
-    completions, embeddings, errors
+    completions, embeddings, audio, errors
 
-`chat_codec`, `completion_codec` and `embedding_codec` are what a server needs to speak it to a client.
+`chat_codec` and the others are what a server needs to speak it to a client.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.canonical.events import Answer
-from gateway.canonical.requests import Chat, Completion, Embedding
+from gateway.canonical.requests import Chat, Completion, Embedding, Transcription
 from gateway.dialects import LIMITS, Codec, Decoder, Encoder, Limits
-from gateway.dialects.openai import answers, chat, completions, embeddings
+from gateway.dialects.openai import answers, audio, chat, completions, embeddings
+from gateway.dialects.openai.audio import TranscriptEncoder
 from gateway.dialects.openai.completions import CompletionDecoder, CompletionEncoder
 from gateway.dialects.openai.encoder import ChatEncoder
 from gateway.dialects.openai.errors import render_error
@@ -95,16 +96,39 @@ class EmbeddingCodec:
         raise TypeError("embeddings are not streamed")
 
 
+class TranscriptionCodec:
+    """Sound into words. There is no `render_request`: servers get a form, see `audio.render_fields`."""
+
+    def __init__(self, *, translate: bool) -> None:
+        self._translate = translate
+
+    def parse_request(
+        self, body: dict[str, Any], header_options: str | None = None, limits: Limits = LIMITS
+    ) -> Transcription:
+        return audio.parse_request(body, header_options, limits, translate=self._translate)
+
+    def render_answer(self, answer: Answer, request: Transcription) -> dict[str, Any] | str:
+        return audio.render_answer(answer, request)
+
+    def encoder(self, request: Transcription, model: str) -> Encoder:
+        return TranscriptEncoder()
+
+
 chat_codec: Codec = ChatCodec()
 completion_codec: Codec = CompletionCodec()
 embedding_codec: Codec = EmbeddingCodec()
+transcription_codec = TranscriptionCodec(translate=False)
+translation_codec = TranscriptionCodec(translate=True)
 
 __all__ = [
     "ChatCodec",
     "CompletionCodec",
     "EmbeddingCodec",
+    "TranscriptionCodec",
     "chat_codec",
     "completion_codec",
     "embedding_codec",
     "render_error",
+    "transcription_codec",
+    "translation_codec",
 ]

@@ -33,7 +33,7 @@ from gateway.canonical.identity import same
 from gateway.canonical.media.identify import Wrong, identified_part
 from gateway.canonical.media.kinds import FRAMES, usual
 from gateway.canonical.needs import content_parts, needs_of
-from gateway.canonical.requests import Chat, CountTokens, Request
+from gateway.canonical.requests import Chat, Request, conversation, with_conversation
 from gateway.engine.admission import Hold, Memory
 from gateway.engine.media.convert import Piece, Workers, installed
 from gateway.engine.media.fetch import Fetched, Fetcher, Guard
@@ -101,8 +101,8 @@ class MediaStage:
     async def ready(self, request: Request, facts: Facts, settings: Settings, hold: Hold | None = None) -> Ready:
         """Raises GatewayError, with the path of the medium that can't be made ready. What was fetched or converted
         counts as held by `hold`, once however often it is asked for."""
-        chat = request.chat if isinstance(request, CountTokens) else request
-        if not isinstance(chat, Chat):
+        chat = conversation(request)
+        if chat is None:
             return Ready(request)
         needs = needs_of(chat)
         if not needs.media:
@@ -119,8 +119,7 @@ class MediaStage:
             making.numbers.setdefault(id(part), number)
         origin = [making.numbers[making.came_from.get(id(p), id(p))] for p in content_parts(whole)]
         fates = {making.numbers[key]: fate for key, fate in making.fates.items() if key in making.numbers}
-        new = replace(request, chat=whole) if isinstance(request, CountTokens) else whole
-        return Ready(new, fates, origin)
+        return Ready(with_conversation(request, whole), fates, origin)
 
     async def fetch(self, url: str, settings: Settings, limit: int, path: str, hold: Hold) -> Fetched:
         guard = Guard(settings.media.remote, frozenset(settings.media.allow))

@@ -7,8 +7,8 @@ import pytest
 
 from gateway.backends.wire.samples import MP4, PNG, WAV
 from gateway.canonical.content import Audio, Document, Image, Media, Message, Part, Text, ToolResult, Video
-from gateway.canonical.media.identify import Wrong, identified
-from gateway.canonical.requests import Chat, Completion, CountTokens
+from gateway.canonical.media.identify import NoSound, Wrong, identified
+from gateway.canonical.requests import Chat, Completion, CountTokens, Transcription
 from tests import made
 from tests.made import needs_ffmpeg
 
@@ -100,3 +100,43 @@ def test_what_cannot_be_known_stays_as_it_is_claimed() -> None:
         Video(Media("video/jpeg", base64="/9j/4AAQ,/9j/4AAQ")),
     ):
         assert one(part) is part
+
+
+# ---- what is sent to be heard ----
+
+
+def heard(media: Media) -> Audio:
+    found = identified(Transcription("m", Audio(media, path="file")))
+    assert isinstance(found, Transcription)
+    return found.sound
+
+
+def test_a_sound_is_what_it_is() -> None:
+    request = Transcription("m", Audio(Media("audio/wav", base64=WAV), path="file"))
+    assert identified(request) is request
+    assert heard(Media("audio/ogg", base64=WAV)).media.claimed == "audio/ogg"
+    assert heard(Media("", base64=WAV)).media.mime == "audio/wav"
+    assert heard(Media("audio/pcm;rate=16000", octets=bytes(640))).media.mime == "audio/pcm;rate=16000"
+
+
+@pytest.mark.parametrize(
+    "media",
+    [
+        Media("audio/wav", octets=b"no sound at all"),
+        Media("", octets=b"no sound at all"),
+        Media("audio/wav", base64=PNG),
+        Media("video/mp4", base64=MP4),
+        Media("audio/mpeg", octets=b"%PDF-1.7"),
+    ],
+)
+def test_what_has_no_sound(media: Media) -> None:
+    """Among them a video without a sound track."""
+    with pytest.raises(NoSound) as caught:
+        heard(media)
+    assert caught.value.path == "file"
+
+
+@needs_ffmpeg
+def test_of_a_video_the_sound_is_meant() -> None:
+    part = heard(Media("audio/mpeg", octets=made.video("mp4", 1)))
+    assert type(part) is Audio and part.media.mime == "video/mp4" and part.path == "file"
