@@ -23,6 +23,7 @@ import yaml
 
 from gateway import cli
 from gateway.demo.fleet import free_ports, plan
+from gateway.demo.media import wav
 from gateway.demo.run import serve_gateway
 from gateway.demo.supervisor import Supervisor
 from gateway.settings import parse
@@ -197,7 +198,8 @@ CALLS = [
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(("page", "command"), CALLS)
 async def test_a_call_is_answered(page: str, command: str, port: int, tmp_path: Path) -> None:
-    """With what it says on its page; a file that it names is one that the demo has."""
+    """With what it says on its page; a file that it names is one that the demo has, or a recording."""
+    (tmp_path / "memo.wav").write_bytes(wav())
     process = await asyncio.create_subprocess_exec(
         *(
             "bash",
