@@ -166,7 +166,8 @@ class Metrics:
         self._first = add(
             Histogram,
             "gateway_time_to_first_token_seconds",
-            "From a request's head to the first content of its answer, by the heaviest kind of content in the request.",
+            "From a request's head to the first content of its answer, by the heaviest kind of content in the request;"
+            " of answers that the server streamed.",
             "model backend modality",
             buckets=LONG,
         )
@@ -257,12 +258,14 @@ class Metrics:
         self._converting = add(
             Histogram,
             "gateway_media_conversion_seconds",
-            "How long it took, with the wait for a free worker.",
+            "How long a conversion took, with the wait for a free worker.",
             "made",
             buckets=WORK,
         )
-        self._fetches = add(Counter, "gateway_media_fetches", "Media fetched by their URL.", "result")
-        self._fetching = add(Histogram, "gateway_media_fetch_seconds", "How long it took.", buckets=WORK)
+        self._fetches = add(
+            Counter, "gateway_media_fetches", "Media fetched by their URL, or still kept here.", "result"
+        )
+        self._fetching = add(Histogram, "gateway_media_fetch_seconds", "How long a fetch took.", buckets=WORK)
         self._rail = add(
             Counter, "gateway_privacy_refusals", "Requests that no server got because `privacy` keeps them here."
         )

@@ -4,4 +4,5 @@ from __future__ import annotations
 
 import os
 
-collect_ignore = [] if os.environ.get("GATEWAY_TEST_WATCH") else ["test_prometheus.py", "test_promtool.py"]
+WATCHING = ["test_demo.py", "test_prometheus.py", "test_promtool.py"]
+collect_ignore = [] if os.environ.get("GATEWAY_TEST_WATCH") else WATCHING

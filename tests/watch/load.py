@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,25 +82,6 @@ class Load:
             assert time.monotonic() < end, f"{name}: it did not happen; so far {self.seen}"
             self.send(name, body)
             time.sleep(0.3)
-
-
-@contextlib.contextmanager
-def beside(doing: Callable[[], None]) -> Iterator[None]:
-    """Does something in a thread meanwhile. Raises what went wrong in it."""
-    wrong: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            doing()
-        except BaseException as e:  # noqa: BLE001  # it is raised below
-            wrong.append(e)
-
-    thread = threading.Thread(target=run, name="load")
-    thread.start()
-    yield
-    thread.join()
-    if wrong:
-        raise wrong[0]
 
 
 _PDF = b64(b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n")

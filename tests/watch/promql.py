@@ -79,5 +79,6 @@ def faults(expr: str) -> list[str]:
     return out
 
 
+@cache
 def read(path: Path) -> Any:
     return yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.watch.board import Panel
 
 B = 'backend=~"$backend"'
@@ -52,3 +54,8 @@ def servers(where: str) -> Panel:
         said=UP,
         most=1,
     )
+
+
+def filled(expr: str) -> str:
+    """A query as Grafana sends it when everything is chosen, for a Prometheus that scrapes every second."""
+    return re.sub(r"\$[a-z]+\b", ".*", expr.replace("$__rate_interval", "10s"))

@@ -19,6 +19,7 @@ from tests.real.content import chat, image, text
 from tests.sdks.serving import Beside, Served, gateway, until
 from tests.watch.load import EYES, Load
 from tests.watch.prometheus import Prometheus, prometheus, promtool
+from tests.watch.queries import filled
 from tests.watch.test_dashboards import PANELS, READ, variables
 
 pytestmark = pytest.mark.real
@@ -42,11 +43,6 @@ class Watched:
 
     def over(self, expr: str) -> list[float]:
         return self.prometheus.over(filled(expr), self.begun, self.ended)
-
-
-def filled(expr: str) -> str:
-    """The query as Grafana sends it when everything is chosen."""
-    return re.sub(r"\$[a-z]+\b", ".*", expr.replace("$__rate_interval", "10s"))
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +73,8 @@ def watched(fleet: RealFleet, tmp_path_factory: pytest.TempPathFactory) -> Itera
             yield Watched(found, served, load, begun, time.time())
     finally:
         beside.end()
+        if not fleet.servers["eyes"].alive:
+            fleet.servers["eyes"].start()
 
 
 def test_it_was_a_bad_day(watched: Watched):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from tests.observe.test_metrics import busy
 from tests.watch.dashboards import ROOT
 from tests.watch.prometheus import RULES, promtool
+from tests.watch.promql import read
 
 TESTS = ROOT / "tests" / "watch" / "rules_test.yaml"
 SCRAPE = ROOT / "config" / "prometheus" / "prometheus.yml"
@@ -50,5 +52,7 @@ def test_all_metrics_are_named_as_prometheus_wants_it():
 
 @pytest.mark.skipif(not SCRAPE.exists(), reason="there is no config/prometheus/prometheus.yml yet")
 def test_the_configuration_scrapes_a_job_of_the_name_that_the_rules_want():
-    assert "job_name: gateway\n" in SCRAPE.read_text(encoding="utf-8")
-    assert "rules.yml" in SCRAPE.read_text(encoding="utf-8")
+    told = read(SCRAPE)
+    assert [job["job_name"] for job in told["scrape_configs"]] == ["gateway"]
+    assert any(fnmatch("rules.yml", pattern.rpartition("/")[2]) for pattern in told["rule_files"])
+    assert "SUCCESS" in promtool("check", "config", SCRAPE)
