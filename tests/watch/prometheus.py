@@ -43,8 +43,8 @@ class Prometheus:
         return list(self.get("query", query=expr)["result"])
 
     def over(self, expr: str, start: float, end: float) -> list[float]:
-        """All values of all series within that time, one every two seconds, but for those that are no number."""
-        found = self.get("query_range", query=expr, start=start, end=end, step=2)["result"]
+        """All values of all series within that time, two a second, but for those that are no number."""
+        found = self.get("query_range", query=expr, start=start, end=end, step=0.5)["result"]
         values = [float(value) for series in found for _, value in series["values"]]
         return [v for v in values if v == v]
 

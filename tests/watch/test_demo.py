@@ -34,7 +34,7 @@ def quiet(fleet: RealFleet, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         until(lambda: found.query("gateway_build_info"), 20.0)
         begun = time.time()
         calls = demo_calls(fleet.plan)
-        for number in range(1, 4):
+        for number in range(1, 5):
             for call in calls:
                 url = f"{served.url}/v1/chat/completions"
                 answer = httpx2.post(url, json=dict(call.body), trust_env=False, timeout=60.0)
