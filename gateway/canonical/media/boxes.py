@@ -22,7 +22,10 @@ def is_boxes(head: bytes) -> bool:
 
 
 def read_movie(octets: Octets, header: Header) -> None:
-    """Length, size of the picture, frames, and what tracks there are."""
+    """Length, size of the picture, frames, and what tracks there are; whether it is all there."""
+    missing = _missing(octets)
+    if missing:
+        header.problem = f"it is cut: the last {missing} octets that its header promises are not here"
     moov = top_box(octets, b"moov")
     if moov is None:
         return
@@ -50,6 +53,24 @@ def read_still(octets: Octets, header: Header) -> None:
               "big")) for m in re.finditer(b"ispe", meta)]  # fmt: skip
     if sizes:
         header.width, header.height = max(sizes, key=lambda s: s[0] * s[1])
+
+
+def _missing(octets: Octets) -> int:
+    """Octets that the samples should have and that are not here."""
+    at = 0
+    for _ in range(_BOXES):
+        head = octets.read(at, 16)
+        if len(head) < 8:
+            return 0
+        length = int.from_bytes(head[:4], "big")
+        if length == 1:
+            length = int.from_bytes(head[8:16], "big")
+        if length < 8:
+            return 0
+        at += length
+        if head[4:8] == b"mdat" and at > octets.size:
+            return at - octets.size
+    return 0
 
 
 def top_box(octets: Octets, wanted: bytes) -> bytes | None:

@@ -20,6 +20,9 @@ _BROKEN = 16
 """Packets that may be unreadable before the whole is."""
 _WINDOW = RATE // 5
 """Samples over which loudness is looked at where a sound is cut: a fifth of a second."""
+_COUNTED = ("audio/flac", "audio/aiff")
+"""Formats whose header counts the samples."""
+_WHOLE = 0.98
 _SILENT = 8
 """Samples whose value never goes above this are silence: -72 dB."""
 
@@ -43,6 +46,9 @@ def samples_of(data: bytes, mime: str, start: float | None, end: float | None, r
                 break
             if len(out) - first > most:
                 raise Refused(f"this sound is longer than {LONGEST:.0f} s, which is all that is converted; cut it")
+    seconds = len(out) / _OCTETS / RATE
+    if mime in _COUNTED and last is None and seconds < _WHOLE * length:
+        raise Refused(f"this sound is cut: its header says {length:.1f} s, and {seconds:.1f} s are here")
     return bytes(out[first:last])
 
 

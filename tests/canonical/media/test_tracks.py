@@ -83,3 +83,14 @@ def test_a_list_of_pictures_is_silent() -> None:
 @given(st.binary(max_size=200), st.sampled_from([b"", FTYP, EBML, AVI, FTYP + b"\x00\x00\x00\x01moov"]))
 def test_any_bytes(data: bytes, head: bytes) -> None:
     assert has_sound(Media("video/mp4", octets=head + data)) in (True, False, None)
+
+
+def test_a_file_that_ends_before_its_samples_do() -> None:
+    whole = FTYP + box(b"moov", VIDEO) + box(b"mdat", bytes(500))
+    assert header_of(Media(octets=whole), "video").problem == ""
+    assert "the last 100 octets" in header_of(Media(octets=whole[:-100]), "video").problem
+    wide = FTYP + box(b"moov", VIDEO) + large(b"mdat", bytes(500))
+    assert header_of(Media(octets=wide), "video").problem == ""
+    assert "the last 1 octets" in header_of(Media(octets=wide[:-1]), "video").problem
+    to_the_end = FTYP + box(b"moov", VIDEO) + (0).to_bytes(4, "big") + b"mdat" + bytes(100)
+    assert header_of(Media(octets=to_the_end), "video").problem == ""
