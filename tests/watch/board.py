@@ -93,6 +93,10 @@ def render(d: Dashboard) -> Json:
             {
                 "title": "The gateway's dashboards",
                 "type": "dashboards",
+                "icon": "external link",
+                "tooltip": "",
+                "url": "",
+                "targetBlank": False,
                 "tags": ["gateway"],
                 "asDropdown": False,
                 "includeVars": True,

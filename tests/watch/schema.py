@@ -3,6 +3,8 @@ project uses, no others, so that a name that is written wrongly does not pass.
 
 Written after Grafana's own schema of dashboards (kinds/dashboard/dashboard_kind.cue) and its documentation of the JSON
 model: https://grafana.com/docs/grafana/latest/dashboards/build-dashboards/view-dashboard-json-model/
+Grafana's own SDK for Python (grafana-foundation-sdk 10.1) was asked once: its models keep every field of these
+dashboards but `definition`, which Grafana's own exports have, and it knows all of these units.
 """
 
 from __future__ import annotations
@@ -170,6 +172,10 @@ LINK = thing(
     {
         "title": TEXT,
         "type": one_of("dashboards"),
+        "icon": TEXT,
+        "tooltip": {"type": "string"},
+        "url": {"type": "string"},
+        "targetBlank": FLAG,
         "tags": items(TEXT, minItems=1),
         "asDropdown": FLAG,
         "includeVars": FLAG,

@@ -99,6 +99,8 @@ def test_targets_and_models_can_be_chosen(name: str):
 @pytest.mark.parametrize(("name", "panel"), PANELS)
 def test_a_panel_says_what_it_shows_and_asks_for_what_there_is(name: str, panel: Json):
     assert panel["description"].endswith(".")
+    first, *others = [step["value"] for step in panel["fieldConfig"]["defaults"]["thresholds"]["steps"]]
+    assert first is None and others == sorted(others)
     for target in panel["targets"]:
         assert faults(target["expr"]) == [], target["expr"]
         assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) <= _labels(target["expr"])

@@ -50,6 +50,14 @@ def test_all_metrics_are_named_as_prometheus_wants_it():
     assert promtool("check", "metrics", given=busy().render().decode()) == ""
 
 
+def test_the_configuration_on_the_page_is_one(tmp_path: Path):
+    page = (ROOT / "docs" / "operations" / "metrics.md").read_text(encoding="utf-8")
+    [snippet] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "prometheus.yml").write_text(snippet)
+    (tmp_path / "rules.yml").write_bytes(RULES.read_bytes())
+    assert "22 rules found" in promtool("check", "config", tmp_path / "prometheus.yml")
+
+
 @pytest.mark.skipif(not SCRAPE.exists(), reason="there is no config/prometheus/prometheus.yml yet")
 def test_the_configuration_scrapes_a_job_of_the_name_that_the_rules_want():
     told = read(SCRAPE)
