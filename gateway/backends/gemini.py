@@ -74,7 +74,6 @@ from gateway.errors import (
     NotImplementedHere,
     PartRefused,
     UnsupportedParameter,
-    UpstreamError,
     UpstreamRefused,
 )
 from gateway.filters.stop import Stop
@@ -412,8 +411,6 @@ def _error(inner: Json, status: int) -> GatewayError:
         for sign, learned in _LADDER:
             if sign.search(error.message):
                 return NeedsOtherForm(error.message, learned=learned)
-    if type(error) is UpstreamError:
-        error.message = f"the model server failed: {error.message}"
     error.args = (error.message,)
     return error
 

@@ -163,7 +163,7 @@ def error_for(status: int, headers: Mapping[str, str], said: Said, signs: Signs)
     if signs.dead.search(said.words):
         return errors.UpstreamUnavailable("the model server's engine has died")
     if status >= 500:
-        return errors.UpstreamError(f"the model server failed: {message}" if message else "the model server failed")
+        return errors.UpstreamError(message or "the model server failed")  # its code says whose failure it is
     return errors.BadResponse("the model server's answer can't be read")
 
 

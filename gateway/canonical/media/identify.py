@@ -20,9 +20,12 @@ from gateway.canonical.content import (
 from gateway.canonical.identity import same
 from gateway.canonical.media.headers import header_of
 from gateway.canonical.media.kinds import FRAMES, MAGICAL, contradicts, usual
+from gateway.canonical.media.octets import Octets
 from gateway.canonical.requests import Chat, CountTokens, Request, Transcription
 
 _KINDS: dict[str, type[MediaPart]] = {"image": Image, "audio": Audio, "video": Video, "application": Document}
+SHORTEST = 3
+"""Octets. Fewer show nothing, neither for a claim nor against it: what they are is left to the server."""
 _TOKEN = re.compile(r"[a-z0-9!#$&^_.+-]{1,60}/[a-z0-9!#$&^_.+-]{1,60}")
 
 
@@ -88,7 +91,7 @@ def identified_part(part: MediaPart) -> MediaPart:
     if header.problem:
         raise Wrong(f"this {_word(part, header.mime)} is not taken: {header.problem}", part.path)
     if not header.mime:
-        if claim in MAGICAL:
+        if claim in MAGICAL and not 0 < Octets(media).size < SHORTEST:
             raise Wrong(f"this is not {claim}: its first octets show no such file", part.path)
         return part
     kind = _KINDS.get(header.mime.partition("/")[0], type(part))

@@ -95,6 +95,7 @@ def test_what_cannot_be_known_stays_as_it_is_claimed() -> None:
     for part in (
         Image(Media("image/svg+xml", octets=b"<svg/>")),
         Document(Media("text/plain", octets=b"hello")),
+        Image(Media("image/png", octets=b"\xfb\xff")),  # too short to show anything
         Audio(Media("audio/l16;rate=16000", octets=bytes(100))),
         Image(Media("image/png", url="https://h/a.png")),
         Video(Media("video/jpeg", base64="/9j/4AAQ,/9j/4AAQ")),
