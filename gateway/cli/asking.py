@@ -6,13 +6,15 @@ import argparse
 import asyncio
 import json
 import os
-import shutil
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from gateway.cli.progress import shown
 from gateway.cli.refused import Refused
+from gateway.cli.terminal import coloured, columns
+from gateway.report.table import table
 from gateway.settings import load
 
 if TYPE_CHECKING:
@@ -51,9 +53,7 @@ def explain(args: argparse.Namespace) -> int:
         raise Refused(f"can't read {args.body}: {e.strerror}") from None
     except ValueError as e:
         raise Refused(f"{args.body} is not JSON: {e}") from None
-    status, out = asyncio.run(_asked(args, lambda asking: asking.post("/v1/route/explain", body)))
-    if status == 0:
-        raise Refused(f"no gateway answers at {args.url or DEFAULT_URL}: {out}", code=1)
+    status, out = _ask(args, lambda asking: asking.explain(body))
     if args.json:
         print(json.dumps(out, indent=2))
     elif status != 200:
@@ -63,20 +63,31 @@ def explain(args: argparse.Namespace) -> int:
     return 0 if status == 200 and out.get("chosen") else 1
 
 
+def _ask(args: argparse.Namespace, use: Callable[[Asking], Awaitable[T]]) -> T:
+    """Raises Refused where there is no gateway to ask."""
+    from gateway.report.asking import NoGateway
+
+    what = f"gateway {args.command}: " + ("looking at the servers" if args.config else "waiting for the gateway")
+    try:
+        return asyncio.run(shown(what, _asked(args, use)))
+    except NoGateway as e:
+        beside = f"; or let -c FILE look at a configuration's servers: gateway {args.command} -c gateway.yaml"
+        raise Refused(e.text, e.fix + ("" if e.wrong or args.config else beside), code=2 if e.wrong else 1) from None
+
+
 async def _asked(args: argparse.Namespace, use: Callable[[Asking], Awaitable[T]]) -> T:
     from gateway.report.asking import built, running
 
     if args.config is not None:
         async with built(load(args.config, os.environ)) as (_, asking):
             return await use(asking)
-    url = (args.url or DEFAULT_URL).rstrip("/")
-    async with running(url, os.environ.get(args.key_env, "")) as asking:
+    async with running(args.url or DEFAULT_URL, os.environ.get(args.key_env, "")) as asking:
         return await use(asking)
 
 
 def caps(args: argparse.Namespace) -> int:
-    from gateway.report.asking import NoGateway
-    from gateway.report.caps import rows, table, with_rates
+    from gateway.report.caps import rows, with_rates
+    from gateway.report.caps import table as caps_table
     from gateway.report.deep import look
 
     async def use(asking: Asking) -> list[dict[str, Any]]:
@@ -86,14 +97,11 @@ def caps(args: argparse.Namespace) -> int:
             with_rates(found, rows(await asking.cards()))
         return found
 
-    try:
-        found = asyncio.run(_asked(args, use))
-    except NoGateway as e:
-        raise Refused(str(e), "`gateway caps -c FILE` looks at a configuration's servers itself", code=1) from None
+    found = _ask(args, use)
     if args.json:
         print(json.dumps({"deployments": found}, indent=2))
     else:
-        print(table(found, shutil.get_terminal_size((120, 24)).columns))
+        print(caps_table(found, columns()))
     return 0 if found else 1
 
 
@@ -105,12 +113,16 @@ def _told(out: dict[str, Any]) -> str:
         lines.append(f"dropped   {', '.join(out['dropped'])}")
     if out["rules"]:
         lines.append(f"rules     {', '.join(out['rules'])}")
-    for c in out["candidates"]:
-        reasons = "; ".join(
-            lack["reason"] + (f" ({lack['hint']})" if lack.get("hint") else "") for lack in c.get("lacks", [])
-        )
-        lines.append(f"  {c['target']:<32} {c['state']:<9} {reasons or 'fits'}")
+    if out["candidates"]:
+        rows = [[c["target"], f"{c['state']}: {_why(c)}"] for c in out["candidates"]]
+        lines += ["", table(["TARGET", "STATE"], rows, columns(), colour=coloured(sys.stdout))]
     if out.get("error"):
         error = out["error"].get("error", out["error"])
         lines.append(f"error     {error.get('code')}: {error.get('message')}")
     return "\n".join(lines)
+
+
+def _why(candidate: dict[str, Any]) -> str:
+    """What it lacks, and the flag that would give it."""
+    lacks = [c["reason"] + (f" ({c['hint']})" if c.get("hint") else "") for c in candidate.get("lacks", [])]
+    return "; ".join(lacks) or "fits"

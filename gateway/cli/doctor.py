@@ -8,7 +8,9 @@ import json
 import os
 from typing import Any
 
-from gateway.cli.configured import config_arguments, configuration
+from gateway.cli import nofile
+from gateway.cli.configured import config_arguments, config_file, configuration
+from gateway.cli.progress import shown
 from gateway.cli.refused import Refused
 
 
@@ -19,6 +21,7 @@ def add(sub: Any) -> None:
         epilog="exit codes: 0 nothing to change, 1 something is, 2 the configuration is wrong. Codes: docs/doctor.md",
     )
     config_arguments(p)
+    nofile.scan_arguments(p)
     p.add_argument("--json", action="store_true", help="as JSON")
     p.set_defaults(run=doctor)
 
@@ -27,9 +30,12 @@ def doctor(args: argparse.Namespace) -> int:
     from gateway.report.asking import built
     from gateway.report.doctor import contained, examine, exit_code, told
 
-    settings, _ = configuration(args)
+    if config_file(args) is None:
+        settings = asyncio.run(nofile.look(args)).settings
+    else:
+        settings, _ = configuration(args)
     if not settings.backends:
-        raise Refused("no backends are configured")
+        raise Refused("no server is known", "start one, name a configuration, or look elsewhere with --scan HOST")
 
     async def examined() -> int:
         async with built(settings) as (gateway, _):
@@ -41,4 +47,4 @@ def doctor(args: argparse.Namespace) -> int:
                 print(told(found, gateway.fleet))
             return exit_code(found)
 
-    return asyncio.run(examined())
+    return asyncio.run(shown("gateway doctor: looking at the servers", examined()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import shutil
+import sys
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from gateway.cli import nofile
 from gateway.cli.progress import shown
 from gateway.cli.refused import Refused
-from gateway.cli.serve import coloured
+from gateway.cli.terminal import coloured, columns
 
 
 def add(sub: Any) -> None:
@@ -44,7 +44,7 @@ def init(args: argparse.Namespace) -> int:
         return 0
     from gateway.report.found import told
 
-    print(told(seen, shutil.get_terminal_size((120, 24)).columns, colour=coloured()))
+    print(told(seen, columns(), colour=coloured(sys.stdout)))
     print(f"\nwrote {path}; now:  gateway serve" + ("" if path == Path("gateway.yaml") else f" {path}"))
     return 0
 

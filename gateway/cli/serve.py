@@ -7,7 +7,6 @@ import asyncio
 import gc
 import json
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.cli import nofile
 from gateway.cli.configured import config_arguments, config_file
 from gateway.cli.refused import Refused
+from gateway.cli.terminal import coloured, columns
 from gateway.settings import Settings, defaults, load, refuse_unbuilt
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ async def _served(args: argparse.Namespace, settings: Settings, path: Path | Non
 
 def free(settings: Settings) -> None:
     """Raises Refused, with who has it, where an address can't be listened at."""
-    from gateway.demo.ports import holder, next_free
     from gateway.server.listener import PortTaken, listen
+    from gateway.server.ports import holder, next_free
 
     for address in settings.listen:
         try:
@@ -104,7 +104,7 @@ class _Told:
             if self._json:
                 _line({"found": seen})
             elif self._path is None:
-                _say(found.told(seen, shutil.get_terminal_size((120, 24)).columns, colour=coloured()))
+                _say(found.told(seen, columns(), colour=coloured(sys.stderr)))
                 _say(_next(seen, self._scan))
         else:
             for name in fleet.servers.keys() - self._known:
@@ -134,11 +134,6 @@ def _next(seen: dict[str, Any], scan: Scan | None) -> str:
         )
     later = " Servers that come up later are found, too." if scan else ""
     return f"\nThe same as a file (`gateway init` writes it).{later}\n\n{seen['yaml']}"
-
-
-def coloured() -> bool:
-    """https://no-color.org"""
-    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
 
 
 def _say(text: str) -> None:

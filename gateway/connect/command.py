@@ -26,12 +26,14 @@ def main(argv: Sequence[str]) -> int:
     options = _parser().parse_args(own)
     if given is not None and given[:1] != ["run"]:
         return _refuse("after -- comes: run, and what the client is to be given", 2)
+    from gateway.report.asking import NoGateway  # not before the command line is read: it takes half a second
+
     try:
         fleet = asyncio.run(_fleet(options))
     except NoSuchModel as e:
         return _refuse(str(e), 1)
-    except LookupError as e:
-        return _refuse(str(e.args[0]), 1)
+    except NoGateway as e:
+        return _refuse(str(e), 2 if e.wrong else 1)
     connection = CLIENTS[options.client](fleet)
     if options.write and not _write(connection, options.client):
         return 1
@@ -62,15 +64,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _fleet(options: argparse.Namespace) -> Fleet:
-    """Raises NoSuchModel, and LookupError with what is wrong at that address."""
-    from gateway.report.asking import NoGateway, running
+    """Raises NoSuchModel or NoGateway."""
+    from gateway.report.asking import gateway_url, running
 
-    url, key = options.url.rstrip("/").removesuffix("/v1"), os.environ.get(options.key_env, "")
-    try:
-        async with running(url, key) as asking:
-            cards = await asking.cards()
-    except NoGateway as e:
-        raise LookupError(f"{e}; start one with `gateway serve`, or name it with --url") from e
+    url, key = gateway_url(options.url), os.environ.get(options.key_env, "")
+    async with running(url, key) as asking:
+        cards = await asking.cards()
     return read(url, cards, name=options.model, key=key, key_env=options.key_env)
 
 

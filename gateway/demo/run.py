@@ -17,8 +17,8 @@ import httpx2
 from gateway.demo.calls import DemoCall, demo_calls, write_bodies
 from gateway.demo.fleet import Fleet, plan
 from gateway.demo.paths import cache_dir
-from gateway.demo.ports import holder, is_free, next_free
 from gateway.demo.supervisor import ChildFailed, Supervisor
+from gateway.server.ports import holder, is_free, next_free
 
 HOST, PORT = "127.0.0.1", 4000
 ADD_EMBEDDED = "pip install 'gemma-gateway[embedded]'"

@@ -11,13 +11,19 @@ import httpx2
 from gateway.app import Gateway
 from gateway.observe import Log
 from gateway.settings import Settings
+from gateway.settings.address import read_url
 
 SECONDS = 600.0
 """How long one answer may take: a model may have to be loaded, or to read a video on a small machine."""
 
 
 class NoGateway(Exception):
-    """Nothing that is a gateway answers there."""
+    """There is no gateway to ask. `wrong` = the address or the key is wrong, it is not only that nobody is there.
+    `fix` = what to change."""
+
+    def __init__(self, text: str, fix: str = "", *, wrong: bool = True) -> None:
+        super().__init__(f"{text}: {fix}" if fix else text)
+        self.text, self.fix, self.wrong = text, fix, wrong
 
 
 class Asking:
@@ -28,33 +34,69 @@ class Asking:
 
     async def cards(self) -> list[dict[str, Any]]:
         """The models and their targets. Raises NoGateway."""
+        status, told = await self._ask("GET", "/v1/models")
         try:
-            reply = await self._http.get("/v1/models")
-            data: list[dict[str, Any]] = reply.json()["data"]
+            data: list[dict[str, Any]] = told["data"]
             assert all("targets" in card["gateway"] for card in data)
-        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as e:
-            raise NoGateway(f"no gateway answers at {self._http.base_url} ({type(e).__name__})") from e
         except (KeyError, TypeError, AssertionError):
-            if reply.status_code == 401:
-                raise NoGateway(f"the gateway at {self._http.base_url} wants its key") from None
-            raise NoGateway(f"what answers at {self._http.base_url} is no gateway of this kind") from None
+            raise self._other(status, told) from None
         return data
 
     async def chat(self, body: dict[str, Any]) -> tuple[int, Any]:
         """(status, decoded answer); (0, what happened) if there is none."""
-        return await self.post("/v1/chat/completions", body)
-
-    async def post(self, path: str, body: Any) -> tuple[int, Any]:
         try:
-            reply = await self._http.post(path, json=body)
+            return await self._ask("POST", "/v1/chat/completions", body)
+        except NoGateway as e:
+            return 0, e.text
+
+    async def explain(self, body: Any) -> tuple[int, Any]:
+        """Where a request would go: (status, decoded answer). Raises NoGateway."""
+        status, told = await self._ask("POST", "/v1/route/explain", body)
+        if status in (401, 404, 405) or not isinstance(told, dict):
+            raise self._other(status, told)
+        return status, told
+
+    async def _ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        url = str(self._http.base_url).rstrip("/")
+        try:
+            reply = await self._http.request(method, path, json=body)
+        except httpx2.ConnectError:
+            fix = "start one with `gateway serve`, or say with --url where it is"
+            raise NoGateway(f"no gateway answers at {url}", fix, wrong=False) from None
+        except httpx2.HTTPError as e:
+            raise NoGateway(f"no answer from {url} ({type(e).__name__})", wrong=False) from None
+        try:
             return reply.status_code, reply.json()
-        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as e:
-            return 0, f"no answer ({type(e).__name__})"
+        except ValueError:
+            return reply.status_code, reply.text
+
+    def _other(self, status: int, told: Any) -> NoGateway:
+        """What answers, and is no gateway that can be asked."""
+        url = str(self._http.base_url).rstrip("/")
+        if status == 401:
+            return NoGateway(
+                f"the gateway at {url} wants its key",
+                "put it into GATEWAY_API_KEY, or name the variable with --key-env",
+            )
+        page = isinstance(told, str) and "<html" in told[:2000].lower()
+        what = "a web page" if page else "another API"
+        return NoGateway(
+            f"what answers at {url} is no gateway but {what}", "correct --url (the gateway's usual port is 4000)"
+        )
+
+
+def gateway_url(text: str) -> str:
+    """The address of a gateway as a person may write it, a final /v1 cut. Raises NoGateway."""
+    try:
+        return read_url(text)
+    except ValueError as e:
+        raise NoGateway(f"--url {e}") from None
 
 
 @asynccontextmanager
 async def running(url: str, key: str = "") -> AsyncIterator[Asking]:
-    """The gateway at that address."""
+    """The gateway at that address. Raises NoGateway where that is none."""
+    url = gateway_url(url)
     async with httpx2.AsyncClient(base_url=url, headers=_bearing(key), timeout=SECONDS, trust_env=False) as http:
         yield Asking(http)
 

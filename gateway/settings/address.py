@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import urlsplit
 
 _LISTEN = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[A-Za-z0-9._-]+)):(?P<port>\d{1,5})")
+_PLACE = re.compile(r"[A-Za-z0-9._-]+(?::\d{1,5})?(?:/[\w./-]*)?")
 _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_.])?")
 _NUMBERS = re.compile(r"(?:0[xX][0-9A-Fa-f]*|\d+)(?:\.(?:0[xX][0-9A-Fa-f]*|\d+))*\.?")
 
@@ -70,7 +71,8 @@ def read_url(value: object) -> str:
     except ValueError:
         raise ValueError("is not a valid URL: look at its host and port") from None
     if parts.scheme.lower() not in ("http", "https"):
-        raise ValueError("must begin with http:// or https://")
+        meant = f', such as "http://{value}"' if _PLACE.fullmatch(value) else ""
+        raise ValueError(f"must begin with http:// or https://{meant}")
     if port == 0:
         raise ValueError("must not have port 0")
     if "@" in parts.netloc:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,7 +27,7 @@ from gateway.settings.model import (
     Timeouts,
     TlsSettings,
 )
-from gateway.settings.problems import ConfigErrors, ConfigProblem, choices, quoted
+from gateway.settings.problems import ConfigErrors, ConfigProblem, choices, path_text, quoted
 from gateway.settings.shapes import MODALITIES
 from gateway.settings.values import one_of, read_list, read_media_host, read_text
 
@@ -46,11 +47,19 @@ def load(path: Path, env: Mapping[str, str]) -> Settings:
             data = file.read(4 * MAX_CHARACTERS + 1)
         text = data.decode("utf-8-sig")
     except OSError as error:
-        raise ConfigErrors([ConfigProblem("", f"can't be read: {error.strerror}", None, path.name)]) from None
+        raise ConfigErrors([ConfigProblem("", _unreadable(error), None, str(path))]) from None
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigErrors([ConfigProblem("", "is not UTF-8 text", line, path.name)]) from None
     return parse(text, env, path.name, path.parent)
+
+
+def _unreadable(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file: `gateway init` looks for model servers and writes one"
+    if isinstance(error, IsADirectoryError):
+        return "is a folder: name the file in it"
+    return f"can't be read: {error.strerror}"
 
 
 def parse(text: str, env: Mapping[str, str], name: str = "gateway.yaml", base: Path = Path()) -> Settings:
@@ -66,12 +75,23 @@ def defaults(env: Mapping[str, str], found: Mapping[str, Mapping[str, Any]] | No
     hosted ones whose own key is set (GEMINI_API_KEY); and `found`, name -> mapping. GATEWAY_BACKEND_<NAME>_API_KEY is
     the key of any of the first and last. Raises ConfigErrors."""
     document = Document(name="environment")
-    backends = _of_environment(env)
+    backends, variables = _of_environment(env)
     for name, backend in (found or {}).items():
         backends.setdefault(name, {**backend, **_key_of(name, env)})
     if backends:
         document.values["backends"] = backends
-    return _settings(Check(document, env, Path()))
+    try:
+        return _settings(Check(document, env, Path()))
+    except ConfigErrors as errors:
+        raise ConfigErrors(_by_variable(p, variables) for p in errors.problems) from None
+
+
+def _by_variable(problem: ConfigProblem, variables: Mapping[str, str]) -> ConfigProblem:
+    """The same, told of the variable that it is about."""
+    for name, variable in variables.items():
+        if problem.path == path_text(("backends", name)) or problem.path == path_text(("backends", name, "url")):
+            return replace(problem, path=variable)
+    return problem
 
 
 def key_variable(name: str) -> str:
@@ -79,17 +99,20 @@ def key_variable(name: str) -> str:
     return f"GATEWAY_BACKEND_{re.sub('[^A-Z0-9]', '_', name.upper())}{_KEY}"
 
 
-def _of_environment(env: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+def _of_environment(env: Mapping[str, str]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Name -> mapping, and name -> the variable that says so."""
     found: dict[str, dict[str, Any]] = {}
+    variables: dict[str, str] = {}
     for variable, url in env.items():
         match = _BACKEND_VARIABLE.fullmatch(variable)
         if url and match and not match[1].upper().endswith(_KEY):
             name = match[1].lower()
             found[name] = {"url": url, **_key_of(name, env)}
+            variables[name] = variable
     for name, (kind, variable) in kinds_of_environment().items():
         if env.get(variable):
             found.setdefault(name, {"kind": kind, "api_key_env": variable})
-    return found
+    return found, variables
 
 
 def _key_of(name: str, env: Mapping[str, str]) -> dict[str, str]:

@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gateway.server.ports import holder, is_free
+
 NO_WHEEL = "the llama.cpp server is missing; this adds it:  pip install 'gemma-gateway[embedded]'"
 NO_GOMP = "llama.cpp needs the system's OpenMP library; this adds it:  sudo apt-get install -y libgomp1"
 _PR_SET_PDEATHSIG = 1
@@ -29,9 +31,11 @@ def main(argv: Sequence[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if options.parent and not die_with(options.parent):
         return 0
-    for path in (options.model, options.mmproj):
+    for flag, path in (("model", options.model), ("mmproj", options.mmproj)):
         if path is not None and not path.is_file():
-            return _refuse(f"no such file: {path}")
+            return _refuse(f"there is no file {path}: name a GGUF file that you have with --{flag}")
+    if options.port and _is_taken(options.host, options.port):
+        return _refuse(f"port {options.port} is in use by {holder(options.port)}: take another one with --port")
     try:
         import xllamacpp
     except ImportError as e:
@@ -43,6 +47,13 @@ def main(argv: Sequence[str]) -> int:
     _say(f"listening on {server.listening_address}")
     while True:
         signal.pause()
+
+
+def _is_taken(host: str, port: int) -> bool:
+    try:
+        return not is_free(host, port)
+    except OSError:  # a host that is none: llama.cpp says so
+        return False
 
 
 def explain_import(error: ImportError) -> str:

@@ -90,7 +90,7 @@ async def test_a_key_travels_and_is_not_printed(upstreams: Upstreams, gateway_fo
     gateway = await gateway_for(config(wire, auth=auth), env={"GATEWAY_API_KEY": KEY})
     gateway.secrets.append(KEY)
     code, _, err = await run(tmp_path, "continue", "--url", gateway.url)
-    assert code == 1 and "wants its key" in err
+    assert code == 2 and "wants its key" in err
     code, out, _ = await run(tmp_path, "continue", "--url", gateway.url, GATEWAY_API_KEY=KEY)
     assert code == 0 and KEY not in out
     code, out, _ = await run(tmp_path, "continue", "--url", gateway.url, "--write", GATEWAY_API_KEY=KEY)

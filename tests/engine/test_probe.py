@@ -14,8 +14,10 @@ from gateway.canonical.facts import Facts, State
 from gateway.engine.fleet import Fleet, Server
 from gateway.engine.probe import Prober
 from gateway.settings import parse
+from tests.backends.fingerprints import PAGE, SERVERS
 from tests.faults.steps import Fin
 from tests.faults.wire import Wire
+from tests.replay import replaying
 
 FACTS, LIVENESS, BUSY = "/facts", "/alive", "/busy"
 GONE = Reply(0, error="refused")
@@ -280,3 +282,32 @@ async def test_the_probe_limit_of_a_backend_holds():
             await prober.look(fleet.servers["one"])
         assert fleet.servers["one"].detail == "it did not answer a probe within 0.05 s"
         await prober.close()
+
+
+# ---- kinds that nobody named ----
+
+
+@pytest.mark.parametrize("name", ["llama.cpp", "NIM 2.x", "vLLM behind a key", "somebody", "a gateway"])
+async def test_the_kind_of_a_url_alone_is_detected(name: str):
+    says = SERVERS[name]
+    async with replaying(says.replies) as replay:
+        fleet = Fleet()
+        fleet.apply(parse(yaml.safe_dump({"backends": {"mac": replay.url}}), {}))
+        prober = Prober(fleet, lambda *_: None)
+        await prober.once()
+        await prober.close()
+    assert fleet.servers["mac"].kind == (says.kind or "openai")
+    if "key" in name:
+        assert fleet.servers["mac"].detail.startswith("it wants an API key")
+
+
+async def test_what_is_of_no_kind_stays_so():
+    async with replaying({"/v1/models": PAGE}) as replay:
+        fleet = Fleet()
+        fleet.apply(parse(yaml.safe_dump({"backends": {"mac": replay.url}}), {}))
+        prober = Prober(fleet, lambda *_: None)
+        await prober.once()
+        await prober.close()
+    server = fleet.servers["mac"]
+    assert (server.kind, server.state) == ("unknown", "down")
+    assert server.detail.startswith("a web page answers there")

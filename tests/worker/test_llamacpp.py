@@ -123,15 +123,21 @@ def test_a_taken_port_ends_it_with_the_reason(start: Start, port: int) -> None:
     start(port)
     wait_until(lambda: up(port))
     second = start(port)
-    assert "did not start" in second.communicate(timeout=20)[1]
+    assert f"port {port} is in use by process " in second.communicate(timeout=20)[1]
     assert second.returncode == 2
 
 
 def test_a_missing_file_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert refused("--model", str(tmp_path / "no.gguf")) == (2, f"no such file: {tmp_path / 'no.gguf'}")
+    assert refused("--model", str(tmp_path / "no.gguf")) == (
+        2,
+        f"there is no file {tmp_path / 'no.gguf'}: name a GGUF file that you have with --model",
+    )
     model = tmp_path / "m.gguf"
     model.touch()
-    assert refused("--model", str(model), "--mmproj", "/no/p.gguf") == (2, "no such file: /no/p.gguf")
+    assert refused("--model", str(model), "--mmproj", "/no/p.gguf") == (
+        2,
+        "there is no file /no/p.gguf: name a GGUF file that you have with --mmproj",
+    )
 
 
 def test_without_the_wheel_the_command_that_adds_it_is_told(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import uvicorn
 
+from gateway.server.ports import holder
 from gateway.worker.keras.app import About, App
 from gateway.worker.keras.engine import Engine
 from gateway.worker.keras.model import CannotLoad, load
@@ -49,6 +51,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         listening = socket.create_server((options.host, options.port), backlog=128)
     except OSError as e:
+        if e.errno == errno.EADDRINUSE:
+            return _refuse(f"port {options.port} is in use by {holder(options.port)}: take another one with --port")
         return _refuse(f"can't listen on {options.host}:{options.port}: {e.strerror}")
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     app = App(about)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.demo import ports
+from gateway.server import ports
 
 TABLE = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -55,6 +55,11 @@ def test_the_holder_is_named_with_pid_and_command(listening: int) -> None:
     command = Path("/proc/self/cmdline").read_bytes().split(b"\0")[0].decode()
     assert command[:40] in who
     assert len(who) < 150
+
+
+def test_secrets_among_its_words_are_not_shown() -> None:
+    words = "llama-server --api-key sk-1 --port 80 --hf-token=sk-2 -m key.gguf"
+    assert ports._SECRET.sub(r"\1...", words) == "llama-server --api-key ... --port 80 --hf-token=... -m key.gguf"
 
 
 def test_an_unknown_holder_is_said_so() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import subprocess
@@ -9,16 +10,19 @@ from collections.abc import Iterable
 from pathlib import Path
 
 _LISTENING = "0A"
+_SECRET = re.compile(r"(?i)(--?[\w-]*(?:key|token|secret|password)[\w-]*[ =])\S+")
+"""A program's secret among its words."""
 
 
 def is_free(host: str, port: int) -> bool:
     """True if this process could listen there and nobody answers there now: where only another address of the port is
     taken, some systems let both listen and then clients reach whichever is the closer match."""
-    with socket.socket() as s:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as s:
         s.settimeout(0.5)
         if s.connect_ex((host, port)) == 0:
             return False
-    with socket.socket() as s:
+    with socket.socket(family) as s:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             s.bind((host, port))
@@ -72,7 +76,7 @@ def _sockets(process: Path) -> set[str]:
 
 def _command(process: Path) -> str:
     words = (process / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
-    text = " ".join(w for w in words if w)
+    text = _SECRET.sub(r"\1...", " ".join(w for w in words if w))
     return text if len(text) <= 120 else text[:117] + "..."
 
 
