@@ -55,8 +55,8 @@ async def run(port: int, *argv: str) -> str:
 
 @pytest.mark.real
 async def test_the_snippets_work(port: int) -> None:
-    (python,) = blocks("python")
-    assert (await run(port, sys.executable, "-c", python)).strip()
+    openai, *_ = blocks("python")  # the other two: tests/sdks/test_pages.py, where their SDKs are
+    assert (await run(port, sys.executable, "-c", openai)).strip()
 
     ask, others, explain = (b for b in blocks("sh") if b.startswith("curl"))
     answer = await run(port, "bash", "-euc", ask)

@@ -1,4 +1,4 @@
-"""What docs/clients shows is run as it stands, by the SDK that it is about; only the address is another one."""
+"""What the README and docs/clients show is run as it stands, by the SDK that it is about; only the address is changed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.sdks.serving import ROOT, Served
 from tests.sdks.test_npm import MODULES, NODE
 
 ADDRESS = "http://127.0.0.1:4000"
-PAGES = sorted((ROOT / "docs" / "clients").glob("*.md"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "clients").glob("*.md"))]
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
