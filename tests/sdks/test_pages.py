@@ -1,4 +1,4 @@
-"""What the README and docs/clients show is run as it stands, by the SDK that it is about; only the address is changed."""
+"""What the README and docs/clients show is run as it stands, by the SDK that it is about: only the address changes."""
 
 from __future__ import annotations
 
