@@ -283,7 +283,9 @@ class Metrics:
         self._bugs = add(
             Counter, "gateway_bugs", "Errors of the gateway's own, each with a line `bug` in the log. Should stay 0."
         )
-        self._body_bytes = add(Gauge, "gateway_body_bytes", "Request bodies held in memory now.")
+        self._body_bytes = add(
+            Gauge, "gateway_body_bytes", "Request bodies, and media fetched or converted for them, held in memory now."
+        )
 
     def _start(self) -> None:
         """What is there as 0 from the start."""

@@ -157,8 +157,8 @@ OVERVIEW = Dashboard(
                 ),
                 Panel(
                     "Memory",
-                    "bodies: requests that are held now, up to `limits.memory`. If the process grows while bodies do"
-                    " not, please report it.",
+                    "bodies: requests and their media that are held now, up to `limits.memory`. If the process"
+                    " grows while bodies do not, please report it.",
                     (
                         ("gateway_process_resident_memory_bytes", "process {{instance}}"),
                         ("gateway_body_bytes", "bodies {{instance}}"),
