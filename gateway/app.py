@@ -32,6 +32,7 @@ from gateway.engine.gauges import TargetRow, server_rows, target_rows
 from gateway.engine.job import ClientCodec
 from gateway.engine.media.stage import MediaStage
 from gateway.engine.probe import Prober
+from gateway.engine.quota import Meters
 from gateway.engine.record import Recorder
 from gateway.engine.relay import Relay
 from gateway.engine.route import Router
@@ -40,6 +41,7 @@ from gateway.engine.state import State, StateUnusable
 from gateway.engine.upstream import Upstream
 from gateway.observe import Log, Metrics
 from gateway.server.auth import Keys
+from gateway.server.certificate import Certificate
 from gateway.server.door import Door
 from gateway.server.explain import ExplainPaths
 from gateway.server.files import UploadDoor, add_files
@@ -54,7 +56,7 @@ from gateway.server.reload import follow
 from gateway.server.responses import Answers, ResponsesEndpoint
 from gateway.server.routes import build_routes
 from gateway.server.stopping import Orders, drain, either, signals
-from gateway.settings import ConfigErrors, NoCredentials, Settings, check_fixed, defaults, refuse_unbuilt
+from gateway.settings import ConfigErrors, NoCredentials, Settings, check_fixed, defaults, refuse_unbuilt, secret_path
 
 GRACE = 5.0
 """Seconds for which a gateway that others than this machine can reach still takes connections after a SIGTERM: it takes
@@ -74,8 +76,10 @@ class Gateway:
         self.sweep = Sweep(sweep_interval(settings))
         self.memory = Memory(settings.limits.memory)
         self.metrics.bodies(lambda: self.memory.held)
-        self.keys = Keys(settings)
+        self.meters = Meters()
+        self.keys = Keys(settings, self.meters, now=time.monotonic())
         self.door = Door(settings)
+        self.certificate = Certificate(settings.tls) if settings.tls is not None else None
         self.started = int(time.time())
         self.front: Front
         self.upstream: Upstream
@@ -110,6 +114,7 @@ class Gateway:
             lambda: self.settings,
             self._find(),
             UploadDoor(self.state.files).opens,
+            admin=bool(self.settings.admin.listen),
         )
         self.metrics.configured(self.settings.digest, self.settings.backends)
         self.sweep.start()
@@ -130,10 +135,12 @@ class Gateway:
 
     def reload(self, settings: Settings) -> None:
         """Puts a validated configuration in force, as one snapshot: requests under way keep the old one. Raises
-        NotBuilt or NeedsRestart, and nothing has changed."""
+        NotBuilt, NeedsRestart or CertificateUnusable, and nothing has changed."""
         refuse_unbuilt(settings)
         check_fixed(self.settings, settings)
-        keys, door = Keys(settings), Door(settings)
+        keys, door = Keys(settings, self.meters, now=time.monotonic()), Door(settings)
+        if self.certificate is not None and settings.tls is not None:
+            self.certificate.renew(settings.tls)
         self.fleet.apply(settings)
         self.settings, self.keys, self.door = settings, keys, door
         self.memory.limit = settings.limits.memory
@@ -146,6 +153,13 @@ class Gateway:
 
     def _no_token(self, words: str) -> None:
         self.log.events.error("no token for servers that want one", error=words)
+
+    def files(self) -> list[Path]:
+        """What the configuration in force is made of, besides its own file."""
+        auth, tls = self.settings.auth, self.settings.tls
+        keys = auth.keys_file if auth.mode == "keys_file" else auth.api_key_file
+        found = [keys, secret_path(keys)] if auth.keys_file is not None and keys is not None else [keys]
+        return [path for path in (*found, *((tls.cert, tls.key) if tls is not None else ())) if path is not None]
 
     def _disk_refused(self, words: str) -> None:
         self.log.events.error("state.dir: something could not be kept", error=words)
@@ -233,12 +247,13 @@ async def serve(
 ) -> int:
     """Serves until SIGTERM, SIGINT or `stop`. `config` is watched: a changed file or SIGHUP reloads it with `env`. So
     is what `scan` finds, where there is no file. `looked` is called when every server was looked at once, and when
-    another one was found; `ready` with the base URL once the sockets listen. Raises PortTaken, StateUnusable or
-    NoCredentials. Returns the exit code."""
+    another one was found; `ready` with the base URL once the sockets listen. Raises PortTaken, StateUnusable,
+    NoCredentials or CertificateUnusable. Returns the exit code."""
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # a client's broken HTTP is not the operator's concern
     gateway = Gateway(settings)
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(listen(a.host, a.port)) for a in settings.listen]
+        admin = [stack.enter_context(listen(a.host, a.port)) for a in settings.admin.listen]
         try:
             await gateway.start()
         except (StateUnusable, NoCredentials):
@@ -251,30 +266,35 @@ async def serve(
             orders = Orders(stop or asyncio.Event())
             watches = []
             if config is not None:
-                watches.append(follow(config, now, orders.reload, gateway.reload, gateway.rejected))
+                watches.append(follow(config, now, orders.reload, gateway.reload, gateway.rejected, gateway.files))
             if scan is not None:
                 watches.append(_look_out(scan, gateway, now, looked))
-            return await _serve_at(sockets, gateway, watches, ready, orders)
+            return await _serve_at(sockets, admin, gateway, watches, ready, orders)
         finally:
             await gateway.stop()
 
 
 async def _serve_at(
     sockets: list[socket.socket],
+    admin: list[socket.socket],
     gateway: Gateway,
     watches: Sequence[Coroutine[Any, Any, None]],
     ready: Callable[[str], None] | None,
     orders: Orders,
 ) -> int:
     """`watches` run as long as it serves."""
-    server = HttpServer(gateway.front)
+    tls = gateway.certificate.context if gateway.certificate is not None else None
+    server, beside = HttpServer(gateway.front, tls), HttpServer(gateway.front.at_admin, tls)
     with signals(asyncio.get_running_loop(), orders):
         tasks = [asyncio.create_task(server.serve(sockets=sockets), name="http server")]
         tasks += [asyncio.create_task(watch, name="watch") for watch in watches]
         try:
             await server.wait_started(tasks[0])
+            if admin:
+                tasks.append(asyncio.create_task(beside.serve(sockets=admin), name="http server"))
+                await beside.wait_started(tasks[-1])
             if ready is not None and not tasks[0].done():
-                ready(url_of(sockets[0]))
+                ready(url_of(sockets[0], "http" if tls is None else "https"))
             await either(None, orders.stop.wait(), asyncio.wait([tasks[0]]))
             if tasks[0].done():
                 return _broken(gateway, tasks[0])
@@ -283,6 +303,7 @@ async def _serve_at(
             grace = GRACE if exposed and orders.gently else 0.0
             await drain(gateway.front, server, orders, settings.timeouts.drain, grace)
         finally:
+            beside.abort()
             for task in tasks[1:]:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

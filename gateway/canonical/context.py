@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Generic, TypeVar
 
 from gateway.canonical.requests import Options
 
 Snapshot = TypeVar("Snapshot")
+
+
+@dataclass(slots=True, frozen=True)
+class Rights:
+    """What a key may ask for; None = everything. `models` are public names and aliases, * and ? are wildcards. Text is
+    always allowed."""
+
+    models: tuple[str, ...] | None = None
+    modalities: frozenset[str] | None = None
+
+    def covers(self, *names: str) -> bool:
+        """Is a model of one of these names allowed?"""
+        return self.models is None or any(fnmatchcase(name, own) for own in self.models for name in names)
+
+    def lacks(self, modalities: Iterable[str]) -> list[str]:
+        """Those of `modalities` that are not allowed."""
+        own = self.modalities
+        return [] if own is None else sorted(m for m in modalities if m != "text" and m not in own)
+
+
+EVERYTHING = Rights()
 
 
 @dataclass(slots=True, frozen=True)
@@ -25,3 +48,4 @@ class Context(Generic[Snapshot]):
     deadline: float
     priority: int = 0
     options: Options = field(default_factory=Options)
+    rights: Rights = EVERYTHING

@@ -28,6 +28,10 @@ def run(argv: Sequence[str]) -> int:
         from gateway.connect.command import main as connect
 
         return connect(args[1:])
+    if args[:1] == ["keys"]:
+        from gateway.keys.command import main as keys
+
+        return keys(args[1:])
     parsed = _parser().parse_args(args)
     try:
         code: int = parsed.run(parsed)
@@ -72,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add(sub)
     asking.add(sub)
     doctor.add(sub)
+    sub.add_parser("keys", help="the keys of clients: new, list, revoke (see gateway keys --help)")
     sub.add_parser("connect", help="what a client needs to use a gateway (see gateway connect --help)")
     sub.add_parser("demo", help="an embedded fleet of real llama.cpp servers (see gateway demo --help)")
     sub.add_parser("worker", help="one model server in the foreground (see gateway worker --help)")

@@ -54,6 +54,7 @@ def serve(args: argparse.Namespace) -> int:
 async def _served(args: argparse.Namespace, settings: Settings, path: Path | None) -> int:
     from gateway import app
     from gateway.engine.state import StateUnusable
+    from gateway.server.certificate import CertificateUnusable
     from gateway.server.listener import PortTaken
 
     scan: Scan | None = None
@@ -69,7 +70,7 @@ async def _served(args: argparse.Namespace, settings: Settings, path: Path | Non
         return await serving
     except PortTaken as e:
         raise Refused(str(e), "set another one with PORT= or `listen:`") from None
-    except StateUnusable as e:
+    except (StateUnusable, CertificateUnusable) as e:
         raise Refused(str(e)) from None
 
 

@@ -80,6 +80,9 @@ class Dispatcher:
         if route.needs.media:
             job.record.modality = heaviest(route.needs)
         job.tokens = likely(route.needs)
+        ticket = job.record.ticket
+        if ticket is not None and not isinstance(job.request, CountTokens):
+            ticket.reserve(job.tokens, asyncio.get_running_loop().time())
         self._relay.start(job)
         try:
             error = await self._attempts(job, route)

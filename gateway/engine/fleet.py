@@ -453,7 +453,7 @@ class Fleet:
             instead = self._exact.get(self.settings.unknown_model)
             if instead is not None:
                 return instead
-        raise ModelNotFound(_not_found(model, self._exact), param="model")
+        raise ModelNotFound(not_found(model, self._exact), param="model")
 
     def public_name(self, d: Deployment) -> str:
         """The name under which clients know this deployment; `auto` answers with it."""
@@ -473,7 +473,7 @@ class Fleet:
             yield from server.deployments.values()
 
 
-def _not_found(model: str, names: Iterable[str]) -> str:
+def not_found(model: str, names: Iterable[str]) -> str:
     shown = model if len(model) <= 60 and model.isprintable() else "that name"
     choices = sorted(names)
     near = difflib.get_close_matches(model[:256], choices, 3, 0.5) or choices[:8]

@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway.canonical.events import Usage
 from gateway.canonical.facts import Target
+from gateway.engine.quota import Ticket
 from gateway.engine.receipt import fold_receipt
 from gateway.observe import Log, Metrics, Soon
 
@@ -20,6 +21,10 @@ class Record:
     dialect: str
     operation: str
     started: float
+    key: str = "local"
+    """The id of its client's key."""
+    ticket: Ticket | None = None
+    """Where that key is limited."""
     model: str = "other"
     stream: bool = False
     target: Target | None = None
@@ -44,6 +49,16 @@ class Record:
     """What the answer says about the target, also when it is an error."""
     status: int = 200
     code: str = "ok"
+
+    @property
+    def used(self) -> int:
+        """Tokens; where no server counted them, those that were expected and those that were seen."""
+        if self.ticket is None or self.operation == "count_tokens":
+            return 0
+        usage = self.usage
+        if usage is not None and usage.input is not None:
+            return usage.input + (usage.output or 0)
+        return self.ticket.reserved + self.deltas if self.first or self.status == 200 else 0
 
     @property
     def backend(self) -> str:
@@ -133,6 +148,8 @@ def _line(r: Record, now: float, wall: float) -> dict[str, Any]:
         "attempts": r.attempts,
         "parts": fold_receipt(r.parts, None) if r.parts else "",
     }
+    if r.key != "local":
+        line["key"] = r.key
     if r.dropped:
         line["dropped"] = r.dropped
     if r.repaired:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from gateway.backends import Backend, Call
-from gateway.canonical.events import Answer, Folder, unfold
+from gateway.canonical.events import Answer, Folder, Usage, unfold
 from gateway.canonical.needs import Needs
 from gateway.canonical.requests import Chat, Request, Transcription, conversation
 from gateway.engine.deadlines import Sweep, Watch
@@ -187,6 +187,7 @@ class Relay:
         answer = backend.read(job.asked or job.request, value)
         if not isinstance(answer, Answer):
             check_model(d, str(value.get("model") or ""))
+            job.record.usage = job.record.usage or _usage_in(answer)
             return answer
         check_model(d, answer.model)
         job.record.usage = answer.usage
@@ -262,6 +263,13 @@ def _filtered(job: Job, answer: Answer) -> Answer:
     folder = Folder()
     folder.feed(complete(filters, events))
     return folder.answer
+
+
+def _usage_in(answer: dict[str, Any]) -> Usage | None:
+    """Of an answer that is not made of events."""
+    told = answer.get("usage")
+    tokens = told.get("prompt_tokens") if isinstance(told, dict) else None
+    return Usage(tokens) if isinstance(tokens, int) and not isinstance(tokens, bool) else None
 
 
 def _header_list(names: list[str]) -> bytes:

@@ -23,6 +23,7 @@ from gateway.engine.fleet import Deployment, Fleet, Name
 from gateway.engine.media.stage import MediaStage
 from gateway.engine.receipt import as_asked, with_claims
 from gateway.engine.relay import Relay, check_privacy
+from gateway.engine.rights import check_modalities, permitted
 from gateway.errors import GatewayError, Overloaded
 from gateway.filters.instructions import instructed
 from gateway.filters.transcript import in_words
@@ -102,10 +103,12 @@ class Router:
         """Where conversations were answered last: what `affinity` says of them -> the target's label."""
 
     def route(self, ctx: Context[Settings], request: Request) -> Route:
-        """Raises ModelNotFound. A decision without targets is not an error yet: explain wants to see it. Who asks for
-        a route says when it is `done`."""
-        name = self._fleet.resolve(request.model)
+        """Raises ModelNotFound, and ModelNotAllowed or ModalityNotAllowed where its key does not go so far. A decision
+        without targets is not an error yet: explain wants to see it. Who asks for a route says when it is `done`."""
+        name = permitted(self._fleet, request.model, ctx.rights)
         needs = needs_of(request)
+        if ctx.rights.modalities is not None:
+            check_modalities(needs, ctx.rights)
         policy = ctx.snapshot.policy
         conversation = affinity(request) if len(name.deployments) > 1 else ""
         decision = decide(

@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from gateway.engine.record import Record, Recorder
-from gateway.errors import ClientGone, GatewayError, MethodNotAllowed, NoWebSocket, Overloaded, ShuttingDown
+from gateway.errors import ClientGone, GatewayError, MethodNotAllowed, NotFound, NoWebSocket, Overloaded, ShuttingDown
 from gateway.server.answer import CLOSE, HARDENING, Header, Shape, error_answer, internal
-from gateway.server.auth import OPEN_PATHS, Keys, take_query_key
+from gateway.server.auth import ADMIN_PATHS, OPEN_PATHS, Keys, take_query_key
 from gateway.server.door import Door
 from gateway.server.outlet import AsgiOutlet
 from gateway.server.protocol import LINGER_OCTETS, Connection, Scope, Send, closing
@@ -41,7 +41,7 @@ class Front:
     """`endpoints`: exact path -> endpoint, POST only; `find` looks for one where the path has a colon in it: the
     model's name is a part of such a path. `rest` gets every other authenticated request; `opens` gives the key id of a
     request that needs no key, because it knows something else. `draining` = about to stop: connections are not kept.
-    `closed` = new requests are refused."""
+    `closed` = new requests are refused. `admin` = what is the operator's has an address of its own (`at_admin`)."""
 
     def __init__(
         self,
@@ -53,17 +53,19 @@ class Front:
         settings: Callable[[], Settings],
         find: Callable[[Scope], Endpoint | None] = lambda _: None,
         opens: Callable[[Scope], str | None] = lambda _: None,
+        *,
+        admin: bool = False,
     ) -> None:
         self._endpoints = endpoints
         self._find = find
         self._opens = opens
+        self._admin = admin
         self._rest = rest
         self._recorder = recorder
         self._keys = keys
         self._door = door
         self._settings = settings
         self._numbers = itertools.count(secrets.randbits(64))
-        self.open_paths = OPEN_PATHS
         self.draining = False
         self.closed = False
         self.active: dict[asyncio.Task[Any], AsgiOutlet] = {}
@@ -96,13 +98,17 @@ class Front:
         endpoint = self._endpoints.get(scope["path"])
         if endpoint is None and ":" in scope["path"]:
             endpoint = self._find(scope)
-        if endpoint is not None:
+        elsewhere = self._admin and _elsewhere(scope)
+        if endpoint is not None and not elsewhere:
             await self._serve(endpoint, scope, headers, receive, AsgiOutlet(send, common, connection))
             return
         try:
             self._door().check(scope, headers)
-            if scope["path"] not in self.open_paths:
-                scope["gateway.key"] = self._opens(scope) or self._keys().check(headers)
+            if elsewhere or scope["path"] not in OPEN_PATHS:
+                grant = self._keys().by_id(self._opens(scope) or "") or self._keys().check(headers)
+                scope["gateway.key"], scope["gateway.rights"] = grant.id, grant.rights
+            if elsewhere:
+                raise NotFound("there is nothing at this path of this address")
         except GatewayError as e:
             await say(AsgiOutlet(send, common, connection), e, error_shape(scope["path"], headers))
             return
@@ -110,6 +116,11 @@ class Front:
             await self._rest(scope, receive, _with_headers(send, common))
         except Exception as e:  # noqa: BLE001  # the framework has answered and raises it again
             self._bug(request_id, e)
+
+    async def at_admin(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The app of `admin.listen`: what is open without a key, and nothing else."""
+        scope["gateway.admin"] = True
+        await self(scope, receive, send)
 
     def _patience(self) -> tuple[int, float]:
         """How much of the body of a request that is refused may still come: octets and seconds. Twice the limit: a
@@ -142,7 +153,11 @@ class Front:
         self.active[task] = outlet
         try:
             self._door().check(scope, headers)
-            key = self._keys().check(headers)
+            grant = self._keys().check(headers)
+            record.key = grant.id
+            if grant.meter is not None:
+                outlet.meter = grant.meter
+                record.ticket = grant.meter.enter(loop.time())
             if scope["method"] != "POST":
                 if b"websocket" in headers.get(b"upgrade", b"").lower():
                     raise NoWebSocket("there is no WebSocket here: POST the request")
@@ -151,7 +166,7 @@ class Front:
                 raise ShuttingDown("this gateway is about to stop", retry_after=1.0)
             if len(self.active) > self._settings().limits.in_flight:
                 raise Overloaded("the gateway has as many requests under way as it may", retry_after=1.0)
-            await endpoint.serve(scope, headers, receive, outlet, record, key)
+            await endpoint.serve(scope, headers, receive, outlet, record, grant)
         except ClientGone as e:
             record.status, record.code = e.status, e.code
         except GatewayError as e:
@@ -172,6 +187,8 @@ class Front:
         finally:
             del self.active[task]
             outlet.unwatch()
+            if record.ticket is not None:
+                record.ticket.leave(record.used, loop.time())
             self._recorder.finish(record, loop.time(), time.time())
 
 
@@ -185,6 +202,13 @@ async def say(outlet: AsgiOutlet, error: GatewayError, shape: Shape, headers: li
         return
     status, own, body = error_answer(error, b"POST", shape)
     await outlet.whole(status, [*headers, *own] if headers else own, body)
+
+
+def _elsewhere(scope: Scope) -> bool:
+    """Is the path served at the other one of the gateway's two kinds of addresses only?"""
+    if "gateway.admin" in scope:
+        return scope["path"] not in OPEN_PATHS
+    return scope["path"] in ADMIN_PATHS
 
 
 def _with_headers(send: Send, common: list[Header]) -> Send:

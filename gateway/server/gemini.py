@@ -15,16 +15,18 @@ import msgspec
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
-from gateway.canonical.context import Context
+from gateway.canonical.context import Context, Rights
 from gateway.canonical.requests import Chat
 from gateway.canonical.requests import Request as ModelRequest
 from gateway.dialects import gemini
 from gateway.dialects.gemini import listing
 from gateway.dialects.gemini.requests import model_id
-from gateway.engine.fleet import Fleet, Name, is_pattern
+from gateway.engine.fleet import Fleet, Name
 from gateway.engine.job import ClientCodec
 from gateway.engine.record import Record
+from gateway.engine.rights import permitted, shown
 from gateway.errors import NotFound
+from gateway.server.auth import Grant
 from gateway.server.front import Endpoint
 from gateway.server.handlers import ModelEndpoint
 from gateway.server.ollama import best
@@ -67,9 +69,9 @@ class GeminiEndpoint(ModelEndpoint):
             gemini.remember_client(request, headers.get(b"user-agent", b"").decode("latin-1"))
         return request
 
-    def _context(self, key: str, request: ModelRequest, record: Record, settings: Settings) -> Context[Settings]:
+    def _context(self, grant: Grant, request: ModelRequest, record: Record, settings: Settings) -> Context[Settings]:
         """A client says how long it waits: nobody reads what comes later."""
-        context = super()._context(key, request, record, settings)
+        context = super()._context(grant, request, record, settings)
         if not self._seconds:
             return context
         return replace(context, deadline=min(context.deadline, record.started + self._seconds))
@@ -129,27 +131,23 @@ def add_models(app: FastAPI, fleet: Fleet) -> None:
     @app.get("/v1beta/models/{model:path}")
     @app.get("/v1alpha/models/{model:path}")
     @app.get("/v1beta1/publishers/{publisher}/models/{model:path}")
-    async def one(model: str) -> Response:
-        return get_model(model, fleet)
+    async def one(request: Request, model: str) -> Response:
+        return get_model(request, model, fleet)
 
 
 def list_models(request: Request, fleet: Fleet, key: str = "models") -> Response:
-    query = request.query_params
-    return _json(listing.page(_cards(fleet), query.get("pageSize"), query.get("pageToken"), key))
+    query, rights = request.query_params, request.scope["gateway.rights"]
+    return _json(listing.page(_cards(fleet, rights), query.get("pageSize"), query.get("pageToken"), key))
 
 
-def get_model(model: str, fleet: Fleet) -> Response:
-    """Raises ModelNotFound."""
+def get_model(request: Request, model: str, fleet: Fleet) -> Response:
+    """Raises ModelNotFound or ModelNotAllowed."""
     name = model_id(model)
-    return _json(_card(fleet.resolve(name), name))
+    return _json(_card(permitted(fleet, name, request.scope["gateway.rights"]), name))
 
 
-def _cards(fleet: Fleet) -> list[dict[str, Any]]:
-    out = []
-    for name in fleet.names():
-        out.append(_card(name, name.public))
-        out += [_card(name, alias) for alias in name.aliases if not is_pattern(alias)]
-    return out
+def _cards(fleet: Fleet, rights: Rights) -> list[dict[str, Any]]:
+    return [_card(name, label) for name, label in shown(fleet, rights)]
 
 
 def _card(name: Name, shown: str) -> dict[str, Any]:

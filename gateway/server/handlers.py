@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.canonical.context import Context
+from gateway.canonical.context import Context, Rights
 from gateway.canonical.media.identify import NoSound, Wrong, identified
 from gateway.canonical.requests import Chat, Completion, Request, Transcription
 from gateway.dialects import LIMITS, Limits
@@ -20,6 +20,7 @@ from gateway.engine.job import ClientCodec, Job
 from gateway.engine.record import Record
 from gateway.errors import BadRequest, InvalidJson, UnsupportedMedia
 from gateway.server.attachments import attached
+from gateway.server.auth import Grant
 from gateway.server.body import Held, Receive, check_media_type, read_json
 from gateway.server.form import is_form, read_form
 from gateway.server.outlet import AsgiOutlet
@@ -58,25 +59,26 @@ class ModelEndpoint:
         receive: Receive,
         outlet: AsgiOutlet,
         record: Record,
-        key: str,
+        grant: Grant,
     ) -> None:
         settings = self._settings()
+        key = grant.id
         held = Held(self._memory)
         try:
             body = await self._body(receive, headers, held, settings)
             record.received = asyncio.get_running_loop().time()
-            known = self._known(body)
+            known = self._known(body, grant.rights)
             if known is not None:
                 await outlet.whole(200, [], msgspec.json.encode(known))
                 return
             request = await self._read(body, headers, settings, key, held)
             request = _identified(await attached(request, self._files, key, held))
             outlet.watch(receive)
-            await self._answer(request, self._context(key, request, record, settings), outlet, record)
+            await self._answer(request, self._context(grant, request, record, settings), outlet, record)
         finally:
             held.release()
 
-    def _known(self, body: Any) -> dict[str, Any] | None:
+    def _known(self, body: Any, rights: Rights) -> dict[str, Any] | None:
         """The answer to a body that needs no server's; None for all others."""
         return None
 
@@ -138,15 +140,16 @@ class ModelEndpoint:
             self._limits = settings, limits
         return self._limits[1]
 
-    def _context(self, key: str, request: Request, record: Record, settings: Settings) -> Context[Settings]:
+    def _context(self, grant: Grant, request: Request, record: Record, settings: Settings) -> Context[Settings]:
         return Context(
             record.request_id,
             self._dialect,
-            key,
+            grant.id,
             settings,
             record.started,
             record.started + settings.timeouts.total,
             options=request.options,
+            rights=grant.rights,
         )
 
 

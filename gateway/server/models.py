@@ -8,8 +8,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from gateway.canonical.context import EVERYTHING, Rights
 from gateway.canonical.facts import Facts
-from gateway.engine.fleet import Deployment, Fleet, Name, is_pattern
+from gateway.engine.fleet import Deployment, Fleet, Name
+from gateway.engine.rights import shown
 from gateway.routing.explain import facts_view
 
 _ALWAYS = [
@@ -25,13 +27,9 @@ _ALWAYS = [
 ]
 
 
-def cards(fleet: Fleet, started: int) -> list[dict[str, Any]]:
-    """One card per public name and per alias; `started` (Unix seconds) is their `created`."""
-    out = []
-    for name in fleet.names():
-        out.append(card(name, name.public, started))
-        out += [card(name, alias, started) for alias in name.aliases if not is_pattern(alias)]
-    return out
+def cards(fleet: Fleet, started: int, rights: Rights = EVERYTHING) -> list[dict[str, Any]]:
+    """One card per public name and per alias that a key may use; `started` (Unix seconds) is their `created`."""
+    return [card(name, label, started) for name, label in shown(fleet, rights)]
 
 
 def card(name: Name, model_id: str, started: int) -> dict[str, Any]:

@@ -10,12 +10,14 @@ import msgspec
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
+from gateway.canonical.context import EVERYTHING, Rights
 from gateway.canonical.facts import FACT_NAMES, Facts
 from gateway.canonical.requests import Chat, Completion, Embedding
 from gateway.canonical.requests import Request as ModelRequest
 from gateway.dialects.ollama import listing, remembered
 from gateway.dialects.ollama.requests import Form, is_load
-from gateway.engine.fleet import Deployment, Fleet, Name, is_pattern
+from gateway.engine.fleet import Deployment, Fleet, Name
+from gateway.engine.rights import permitted, shown
 from gateway.errors import InvalidJson, ModelNotFound
 from gateway.server.handlers import ModelEndpoint
 from gateway.settings import Settings
@@ -33,14 +35,14 @@ class OllamaEndpoint(ModelEndpoint):
         self._fleet = fleet
         self._form = form
 
-    def _known(self, body: Any) -> dict[str, Any] | None:
+    def _known(self, body: Any, rights: Rights) -> dict[str, Any] | None:
         """The gateway's servers keep their models in memory themselves: a request for that needs no server."""
         if self._form is None or not isinstance(body, dict) or not isinstance(body.get("model"), str):
             return None
         reason = is_load(body)
         if reason is None:
             return None
-        self._fleet.resolve(known_name(self._fleet, body["model"]))
+        permitted(self._fleet, known_name(self._fleet, body["model"]), rights)
         return listing.loaded(body["model"], self._form, reason, time.time())
 
     def _parse(self, body: Any, headers: dict[bytes, bytes], settings: Settings) -> ModelRequest:
@@ -68,12 +70,12 @@ def add_listing(app: FastAPI, fleet: Fleet, started: int) -> None:
     """The lists of models. `started` in Unix seconds."""
 
     @app.get("/api/tags")
-    async def tags() -> Response:
-        return _json(listing.tags(models(fleet, started)))
+    async def tags(request: Request) -> Response:
+        return _json(listing.tags(models(fleet, started, request.scope["gateway.rights"])))
 
     @app.get("/api/ps")
-    async def ps() -> Response:
-        return _json(listing.running(models(fleet, started)))
+    async def ps(request: Request) -> Response:
+        return _json(listing.running(models(fleet, started, request.scope["gateway.rights"])))
 
     @app.get("/api/version")
     async def version() -> Response:
@@ -88,16 +90,12 @@ def add_listing(app: FastAPI, fleet: Fleet, started: int) -> None:
         if not isinstance(body, dict):
             raise InvalidJson("the body must be a JSON object")
         name = known_name(fleet, listing.shown_name(body))
-        return _json(listing.show(_model(fleet.resolve(name), name, started)))
+        return _json(listing.show(_model(permitted(fleet, name, request.scope["gateway.rights"]), name, started)))
 
 
-def models(fleet: Fleet, started: int) -> list[listing.Model]:
-    """One per public name and per alias."""
-    out = []
-    for name in fleet.names():
-        out.append(_model(name, name.public, started))
-        out += [_model(name, alias, started) for alias in name.aliases if not is_pattern(alias)]
-    return out
+def models(fleet: Fleet, started: int, rights: Rights = EVERYTHING) -> list[listing.Model]:
+    """One per public name and per alias that a key may use."""
+    return [_model(name, label, started) for name, label in shown(fleet, rights)]
 
 
 def _model(name: Name, shown: str, started: int) -> listing.Model:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from gateway.engine.quota import Meter
 from gateway.errors import ClientGone, GatewayError
 from gateway.server.answer import Header, clean
 from gateway.server.protocol import Connection
@@ -34,6 +35,7 @@ class AsgiOutlet:
         "done",
         "gone",
         "left_at",
+        "meter",
     )
 
     def __init__(self, send: Send, common: list[Header], connection: Connection | None = None) -> None:
@@ -48,6 +50,8 @@ class AsgiOutlet:
         self.left_at = 0.0
         self.dismissal: GatewayError | None = None
         """Why the gateway itself ends this request."""
+        self.meter: Meter | None = None
+        """What the answer's head tells about the limits of its key."""
 
     def watch(self, receive: Receive) -> None:
         """From now on, a client that leaves cancels the calling task."""
@@ -117,6 +121,8 @@ class AsgiOutlet:
             raise ClientGone("the client left")
         if self._connection is not None:
             self._connection.out.hold_head()
+        if self.meter is not None:
+            headers = [*headers, *self.meter.headers(asyncio.get_running_loop().time())]
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         self.committed = True
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from gateway.server.certificate import CertificateUnusable
 from gateway.settings import ConfigErrors, NeedsRestart, NotBuilt, Settings, load
 
 
@@ -16,25 +17,29 @@ async def follow(
     now: asyncio.Event,
     apply: Callable[[Settings], None],
     reject: Callable[[list[str]], None],
+    beside: Callable[[], Iterable[Path]] = lambda: (),
 ) -> None:
-    """Calls `apply` when the file's content changes (looked at every second) or when `now` is set. A configuration with
-    an error leaves the old one in force, and `reject` is told what is wrong with it."""
-    seen = _content(config)
+    """Calls `apply` when the file's content changes (looked at every second), or a file that it names (`beside`: keys,
+    certificates), or when `now` is set. A configuration with an error leaves the old one in force, and `reject` is told
+    what is wrong with it."""
+    seen = _content(config), _states(beside())
     while True:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(now.wait(), 1.0)
         forced = now.is_set()
         now.clear()
-        content = _content(config)
-        if content is None or (content == seen and not forced):
+        content = _content(config), _states(beside())
+        if content[0] is None or (content == seen and not forced):
             continue
         seen = content
         try:
             apply(load(config, env))
-        except (ConfigErrors, NotBuilt, NeedsRestart) as e:
+        except (ConfigErrors, NotBuilt, NeedsRestart, CertificateUnusable) as e:
             reject(str(e).splitlines())
         except Exception as e:  # noqa: BLE001  # a bug in one reload must not be the end of all reloads
             reject([f"an internal error ({type(e).__name__})"])
+        else:
+            seen = content[0], _states(beside())  # which files these are may be new
 
 
 def _content(path: Path) -> bytes | None:
@@ -42,3 +47,16 @@ def _content(path: Path) -> bytes | None:
         return path.read_bytes()
     except OSError:
         return None  # between two steps of an editor's or a config map's replacement
+
+
+def _states(files: Iterable[Path]) -> list[tuple[int, ...] | None]:
+    """What changes when a file is written, replaced, or given another mode; None for one that is not there."""
+    out: list[tuple[int, ...] | None] = []
+    for path in files:
+        try:
+            about = path.stat()
+        except OSError:
+            out.append(None)
+            continue
+        out.append((about.st_mtime_ns, about.st_size, about.st_ino, about.st_mode))
+    return out

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 
 from gateway import __version__
 from gateway.engine.fleet import Fleet
+from gateway.engine.rights import permitted
 from gateway.errors import BadRequest, GatewayError, Internal, MethodNotAllowed, NotFound
 from gateway.observe import Metrics
 from gateway.server import gemini
@@ -67,7 +68,7 @@ def build_routes(fleet: Fleet, metrics: Metrics, started: int, draining: Callabl
     async def list_models(request: Request) -> Response:
         if speaks_gemini(dict(request.headers.raw), request.scope["query_string"]):
             return gemini.list_models(request, fleet)
-        data = cards(fleet, started)
+        data = cards(fleet, started, request.scope["gateway.rights"])
         ids = [c["id"] for c in data]
         return answer(
             {
@@ -82,11 +83,12 @@ def build_routes(fleet: Fleet, metrics: Metrics, started: int, draining: Callabl
     @get("/v1/models/{model:path}")
     async def get_model(request: Request, model: str) -> Response:
         if speaks_gemini(dict(request.headers.raw), request.scope["query_string"]):
-            return gemini.get_model(model, fleet)
-        for c in cards(fleet, started):
+            return gemini.get_model(request, model, fleet)
+        rights = request.scope["gateway.rights"]
+        for c in cards(fleet, started, rights):
             if c["id"] == model:
                 return answer(c)
-        name = fleet.resolve(model)  # a pattern of aliases, or ModelNotFound
+        name = permitted(fleet, model, rights)  # a pattern of aliases, or ModelNotFound
         return answer(card(name, model, started))
 
     gemini.add_models(app, fleet)

@@ -1,6 +1,7 @@
 """The configuration: one YAML file, or none -> one frozen `Settings`, or `ConfigErrors` with all that is wrong."""
 
 from gateway.settings.address import Address, is_local
+from gateway.settings.keyfile import digest_of, parse_keys, read_keys, read_secret, secret_path
 from gateway.settings.load import defaults, key_variable, load, parse
 from gateway.settings.model import (
     AdminSettings,
@@ -9,6 +10,7 @@ from gateway.settings.model import (
     BackendSettings,
     BackendTimeouts,
     CorsSettings,
+    KeySettings,
     Limits,
     LogSettings,
     MediaSettings,
@@ -35,6 +37,7 @@ __all__ = [
     "ConfigErrors",
     "ConfigProblem",
     "CorsSettings",
+    "KeySettings",
     "Limits",
     "LogSettings",
     "MediaSettings",
@@ -51,9 +54,14 @@ __all__ = [
     "TlsSettings",
     "check_fixed",
     "defaults",
+    "digest_of",
     "is_local",
     "key_variable",
     "load",
     "parse",
+    "parse_keys",
+    "read_keys",
+    "read_secret",
     "refuse_unbuilt",
+    "secret_path",
 ]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from gateway.settings.address import Address, read_address
 from gateway.settings.check import Check
+from gateway.settings.keyfile import read_keys
 from gateway.settings.model import AdminSettings, AuthSettings, CorsSettings
-from gateway.settings.problems import Where
+from gateway.settings.problems import ConfigErrors, Where, quoted
 
 
 def _addresses(check: Check, where: Where, raw: Any) -> tuple[Address, ...]:
@@ -103,5 +105,23 @@ def _key_auth(check: Check, where: Where, raw: dict[str, Any]) -> AuthSettings |
         check.problem(where, "must have exactly one of api_key_env, api_key_file, keys_file")
         return None
     if section.keys_file is not None:
-        return section.model_copy(update={"keys_file": check.readable((*where, "keys_file"), section.keys_file)})
-    return section.model_copy(update={"api_key": check.secret(where, section.api_key_env, section.api_key_file)})
+        return _with_keys(check, (*where, "keys_file"), section, section.keys_file)
+    key = check.secret(where, section.api_key_env, section.api_key_file)
+    file = check.path(section.api_key_file) if section.api_key_file is not None else None
+    return section.model_copy(update={"api_key": key, "api_key_file": file})
+
+
+def _with_keys(check: Check, where: Where, section: AuthSettings, file: Path) -> AuthSettings:
+    """What is wrong in that file is told with its own lines."""
+    path = check.path(file)
+    if not path.exists():
+        check.problem(
+            where, f"can't read {quoted(str(file))}: no such file; `gateway keys new NAME --file {path}` makes it"
+        )
+        return section
+    try:
+        keys, secret = read_keys(path)
+    except ConfigErrors as error:
+        check.problems.extend(error.problems)
+        return section
+    return section.model_copy(update={"keys_file": path, "keys": keys, "secret": secret})

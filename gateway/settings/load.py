@@ -28,8 +28,7 @@ from gateway.settings.model import (
     TlsSettings,
 )
 from gateway.settings.problems import ConfigErrors, ConfigProblem, choices, path_text, quoted
-from gateway.settings.shapes import MODALITIES
-from gateway.settings.values import one_of, read_list, read_media_host, read_text
+from gateway.settings.values import MODALITIES, one_of, read_list, read_media_host, read_text
 
 S = TypeVar("S", bound=Section)
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretBytes, SecretStr, model_validator
 
 from gateway.canonical.facts import Facts
 from gateway.canonical.requests import ThinkingConfig
@@ -18,10 +18,14 @@ from gateway.routing.rules import DEFAULT_RULES, Match, Rule, Selector
 from gateway.settings.address import Address, read_url
 from gateway.settings.values import (
     Count,
+    Digest,
     FilePath,
     Flag,
+    KeyId,
     Line,
     MediaHosts,
+    Modalities,
+    Moment,
     Origins,
     Positive,
     Seconds,
@@ -108,16 +112,37 @@ class Timeouts(BackendTimeouts):
     send_stall: Seconds = 60.0
 
 
-class AuthSettings(Section):
-    """Who may come in. `mode`: none | api_key (the one in `api_key`) | keys_file."""
+class KeySettings(Section):
+    """One key of a keys file. `id` is what the log and all that is kept go by; `digest` is of the key and the secret
+    beside the file (settings/keyfile). What is None is not limited, or as `quotas` says. `expires`, `revoked`,
+    `created`: Unix seconds."""
 
-    derived = frozenset({"mode", "api_key"})
+    id: KeyId
+    name: Line
+    digest: Digest
+    created: Moment | None = None
+    expires: Moment | None = None
+    revoked: Moment | None = None
+    models: Annotated[tuple[Annotated[str, BeforeValidator(read_alias)], ...], BeforeValidator(read_list)] | None = None
+    modalities: Modalities | None = None
+    requests_per_minute: Count | None = None
+    tokens_per_minute: Count | None = None
+    in_flight: Count | None = None
+
+
+class AuthSettings(Section):
+    """Who may come in. `mode`: none | api_key (the one in `api_key`) | keys_file (those in `keys`, whose digests were
+    made with `secret`)."""
+
+    derived = frozenset({"mode", "api_key", "keys", "secret"})
 
     mode: Literal["none", "api_key", "keys_file"]
     api_key_env: Variable | None = None
     api_key_file: FilePath | None = None
     keys_file: FilePath | None = None
     api_key: SecretStr | None = None
+    keys: tuple[KeySettings, ...] = ()
+    secret: SecretBytes = SecretBytes(b"")
 
 
 class BackendSettings(Section):
@@ -286,7 +311,7 @@ class Settings(Section):
 
 def _plain(value: Any) -> Any:
     """The value as JSON in one fixed order, without secrets."""
-    if isinstance(value, SecretStr):
+    if isinstance(value, SecretStr | SecretBytes):
         return None
     if isinstance(value, BaseModel):
         return {name: _plain(getattr(value, name)) for name in type(value).model_fields}
@@ -298,4 +323,6 @@ def _plain(value: Any) -> Any:
         return sorted(map(str, value))
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
+    if isinstance(value, bytes):
+        return value.hex()
     return str(value) if isinstance(value, Path) else value

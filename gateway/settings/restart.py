@@ -19,7 +19,7 @@ def check_fixed(old: Settings, new: Settings) -> None:
     same = {
         "listen": set(old.listen) == set(new.listen),
         "admin": old.admin == new.admin,
-        "tls": old.tls == new.tls,
+        "tls": (old.tls is None) == (new.tls is None),
         "otel": old.otel == new.otel,
         "state": old.state == new.state,
         "log.format": old.log.format == new.log.format,

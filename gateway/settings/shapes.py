@@ -10,7 +10,6 @@ from typing import Annotated, Any, get_args, get_type_hints
 from pydantic import BeforeValidator, create_model
 
 from gateway import backends
-from gateway.canonical.content import MODALITY
 from gateway.canonical.facts import FACT_NAMES, Facts, Grip
 from gateway.canonical.needs import Operation
 from gateway.canonical.requests import Effort, Sampling, ThinkingConfig
@@ -18,6 +17,7 @@ from gateway.routing.rules import Match, Rule, Selector
 from gateway.settings.model import Section
 from gateway.settings.problems import choices, quoted
 from gateway.settings.values import (
+    MODALITIES,
     Count,
     Flag,
     Line,
@@ -36,8 +36,6 @@ from gateway.settings.values import (
     read_word,
     whole_between,
 )
-
-MODALITIES: tuple[str, ...] = ("text", *MODALITY.values())
 
 
 def read_kind(value: object) -> str:
@@ -141,7 +139,7 @@ def facts_of(section: Section) -> Facts:
     for name, value in told.items():
         setattr(facts, name, frozenset(value) if isinstance(value, tuple) else value)
     if modalities is not None:
-        for name in MODALITY.values():
+        for name in MODALITIES[1:]:
             listed = name in modalities
             if getattr(facts, name) not in (None, listed):
                 raise ValueError(f"modalities and {name} contradict each other")

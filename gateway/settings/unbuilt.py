@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from gateway.settings.model import (
-    AdminSettings,
     Limits,
     LogSettings,
-    QuotaSettings,
     Settings,
 )
 
@@ -25,12 +23,8 @@ def refuse_unbuilt(settings: Settings) -> None:
     """Raises NotBuilt, naming every key whose value differs from the default and would have no effect."""
     usual = Limits()
     asked = {
-        "auth.keys_file": settings.auth.mode == "keys_file",
-        "quotas": settings.quotas != QuotaSettings(),
-        "admin.listen": settings.admin != AdminSettings(),
         "log.format": settings.log.format != LogSettings().format,
         "otel": settings.otel is not None,
-        "tls": settings.tls is not None,
         **{f"limits.{name}": getattr(settings.limits, name) != getattr(usual, name) for name in _LIMITS},
     }
     names = [name for name, is_asked in asked.items() if is_asked]

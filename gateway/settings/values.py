@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BeforeValidator
 
+from gateway.canonical.content import MODALITY
 from gateway.settings.problems import choices, quoted
+
+MODALITIES: tuple[str, ...] = ("text", *MODALITY.values())
 
 MAX_SECONDS = 7 * 86400.0
 MAX_SIZE = 1 << 40
@@ -211,6 +215,33 @@ def _pick(valid: tuple[str, ...]) -> str:
     return f"must be one word {choices('', valid)}"
 
 
+def read_key_id(value: object) -> str:
+    text = read_text(value)
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", text):
+        raise ValueError("must be the id of a key: letters, digits, dots, dashes and underscores, at most 64")
+    return text
+
+
+def read_digest(value: object) -> bytes:
+    """The value is not shown: it may be a key that somebody wrote here."""
+    found = re.fullmatch(r"blake2b:([0-9a-f]{64})", value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError("must be blake2b: and 64 hexadecimal digits, as `gateway keys new` writes it; never the key")
+    return bytes.fromhex(found[1])
+
+
+def read_moment(value: object) -> float:
+    """2027-01-31, 2027-01-31T12:00:00Z, "2027-01-31 12:00+01:00" -> Unix seconds. Without a zone it is UTC."""
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value.strip())
+        except ValueError:
+            moment = None
+        if moment is not None:
+            return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+    raise ValueError("must be a date such as 2027-01-31, or a date and time such as 2027-01-31T12:00:00Z")
+
+
 def read_path(value: object) -> Path:
     if isinstance(value, Path):
         return value
@@ -228,6 +259,10 @@ Positive = Annotated[float, BeforeValidator(read_positive)]
 Flag = Annotated[bool, BeforeValidator(read_flag)]
 Line = Annotated[str, BeforeValidator(read_text)]
 Word = Annotated[str, BeforeValidator(read_word)]
+KeyId = Annotated[str, BeforeValidator(read_key_id)]
+Digest = Annotated[bytes, BeforeValidator(read_digest)]
+Moment = Annotated[float, BeforeValidator(read_moment)]
+Modalities = Annotated[tuple[Annotated[str, BeforeValidator(one_of(*MODALITIES))], ...], BeforeValidator(read_list)]
 Mime = Annotated[str, BeforeValidator(read_mime)]
 Variable = Annotated[str, BeforeValidator(read_variable)]
 FilePath = Annotated[Path, BeforeValidator(read_path)]

@@ -70,7 +70,7 @@ def test_an_open_address_with_a_key_is_fine() -> None:
 
 
 def test_keys_in_files(tmp_path: Path) -> None:
-    (tmp_path / "keys.yaml").write_text("[]")
+    (tmp_path / "keys.yaml").write_text("keys: []")
     (tmp_path / "key").write_text("secret\n")
     settings = parse("auth: {keys_file: keys.yaml}", {}, base=tmp_path)
     assert (settings.auth.mode, settings.auth.keys_file) == ("keys_file", tmp_path / "keys.yaml")

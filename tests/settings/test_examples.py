@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import get_args
 
@@ -29,23 +30,32 @@ def uncommented() -> str:
     return re.sub(r"^#(?=(?:  )*[a-z-])(?! [a-z])", "", REFERENCE.read_text(), flags=re.MULTILINE)
 
 
+def placed(file: Path, folder: Path) -> Path:
+    """A copy of the example, with an empty keys file beside it."""
+    (folder / "keys.yaml").write_text("keys: []\n")
+    (folder / "keys.yaml").chmod(0o600)
+    return Path(shutil.copy(file, folder / file.name))
+
+
 @pytest.mark.parametrize("file", sorted((CONFIG / "examples").glob("*.yaml")), ids=lambda p: p.stem)
-def test_every_example_loads(file: Path) -> None:
-    settings = load(file, ENV)
+def test_every_example_loads(file: Path, tmp_path: Path) -> None:
+    settings = load(placed(file, tmp_path), ENV)
     assert settings.backends and settings.models
 
 
 def test_there_are_examples() -> None:
     names = {p.stem for p in (CONFIG / "examples").glob("*.yaml")}
-    assert names >= {"one-llamacpp", "mixed-fleet", "laptop-and-gpu", "strict-privacy"}
+    assert names >= {"one-llamacpp", "mixed-fleet", "laptop-and-gpu", "strict-privacy", "shared-keys"}
 
 
-def test_what_the_examples_promise() -> None:
+def test_what_the_examples_promise(tmp_path: Path) -> None:
     examples = CONFIG / "examples"
     assert load(examples / "strict-privacy.yaml", ENV).backends["hosted"].local is False
     assert load(examples / "strict-privacy.yaml", ENV).media.remote == "off"
     assert load(examples / "laptop-and-gpu.yaml", ENV).backends["gpu"].local is True
     assert load(examples / "mixed-fleet.yaml", ENV).routes == DEFAULT_RULES
+    shared = load(placed(examples / "shared-keys.yaml", tmp_path), ENV)
+    assert (shared.auth.mode, shared.auth.keys, shared.quotas.in_flight) == ("keys_file", (), 8)
     assert load(examples / "one-llamacpp.yaml", ENV).unknown_model == "gemma-4"
 
 

@@ -1,0 +1,1 @@
+"""`gateway keys`: the keys of clients, made, shown and revoked."""
