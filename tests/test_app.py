@@ -43,7 +43,7 @@ async def test_a_reload_that_is_refused_changes_nothing():
     gateway = Gateway(parse(TEXT + "backends: {a: {kind: vllm, url: 'http://127.0.0.1:9'}}", {}))
     await gateway.start()
     before = gateway.settings, gateway.keys, gateway.fleet.servers["a"]
-    for text in (TEXT + "quotas: {in_flight: 1}", "listen: 127.0.0.1:1"):
+    for text in (TEXT + "otel: {endpoint: 'http://c:1'}", "listen: 127.0.0.1:1"):
         with pytest.raises((NotBuilt, NeedsRestart)):
             gateway.reload(parse(text, {}))
     assert before == (gateway.settings, gateway.keys, gateway.fleet.servers["a"])

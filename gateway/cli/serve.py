@@ -79,7 +79,7 @@ def free(settings: Settings) -> None:
     from gateway.server.listener import PortTaken, listen
     from gateway.server.ports import holder, next_free
 
-    for address in settings.listen:
+    for address in (*settings.listen, *settings.admin.listen):
         try:
             listen(address.host, address.port).close()
         except PortTaken as e:
