@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Literal
 
 from gateway.canonical.facts import Facts
@@ -99,8 +100,16 @@ def ways_to(media: Sequence[MediaNeed], f: Facts, able: Able) -> list[Way]:
     if films:
         _share_frames(ways, films, f, budget)
     if f.audio_limit is not None:
-        _count_clips(ways, f.audio_limit)
+        _count_clips(ways, f, f.audio_limit)
     return ways
+
+
+def clips_of(way: Way, f: Facts) -> int:
+    """About how many parts a sound, or a video's sound track, is for a model that hears so much at once."""
+    clip = budget_of(f.family).clip
+    if not (way.make == "sound" or way.track == "clip") or not clip or f.splits_sound or way.medium.cut:
+        return 1
+    return max(1, ceil((way.medium.seconds or 0.0) / clip))
 
 
 def seconds_of(ways: Sequence[Way]) -> float:
@@ -151,7 +160,7 @@ def _audio(way: Way, f: Facts, able: Able, budget: Budget) -> None:
     film = usual(m.mime).startswith("video/")  # of which only the sound is meant: its pictures go nowhere
     if not film and _takes(m.mime, f.audio_formats) and (not m.cut or f.cuts):
         if long and able.sound and _convertible(m) and _takes("audio/wav", f.audio_formats):
-            way.make = "sound"
+            _as_sound(way)
         return
     if not _convertible(m):
         way.lack = "audio_format", f"{_shown(m.mime)} at {m.path} can't be converted: send it as WAV or MP3"
@@ -159,7 +168,13 @@ def _audio(way: Way, f: Facts, able: Able, budget: Budget) -> None:
         way.lack = "audio_format", f"does not take WAV, and {_shown(m.mime)} at {m.path} would have to become one"
     elif not able.sound:
         way.lack = "audio_format", f"{_shown(m.mime)} at {m.path} would have to be converted to WAV{_ADD}"
-    elif m.seconds is not None and m.seconds > LONGEST_SOUND and not m.cut:
+    else:
+        _as_sound(way)
+
+
+def _as_sound(way: Way) -> None:
+    m = way.medium
+    if m.seconds is not None and m.seconds > LONGEST_SOUND and not m.cut:
         long_words = f"the sound at {m.path} is {m.seconds:.0f} s long"
         way.lack = "audio_format", f"{long_words}, and at most {LONGEST_SOUND:.0f} s are converted: cut it"
     else:
@@ -187,7 +202,8 @@ def _video(way: Way, f: Facts, able: Able) -> None:
 def _track(m: MediaNeed, f: Facts, able: Able) -> SoundTrack:
     if m.sound is False:
         return ""
-    if f.audio and able.sound and _convertible(m) and _takes("audio/wav", f.audio_formats):
+    short = m.seconds is None or m.seconds <= LONGEST_SOUND or m.cut
+    if short and f.audio and able.sound and _convertible(m) and _takes("audio/wav", f.audio_formats):
         return "clip"
     return "dropped" if m.sound else "unknown"
 
@@ -206,14 +222,16 @@ def _share_frames(ways: list[Way], films: list[Way], f: Facts, budget: Budget) -
             way.lack = "image_limit", reason
 
 
-def _count_clips(ways: list[Way], limit: int) -> None:
-    """The sound of a video goes only where there is still room for a sound."""
-    room = limit - sum(w.medium.modality == "audio" for w in ways)
+def _count_clips(ways: list[Way], f: Facts, limit: int) -> None:
+    """The sound of a video goes only where there is still room for all of it."""
+    room = limit - sum(clips_of(w, f) for w in ways if w.medium.modality == "audio")
     for way in ways:
         if way.track == "clip":
-            room -= 1
-            if room < 0:
+            count = clips_of(way, f)
+            if count > room:
                 way.track = "dropped" if way.medium.sound else "unknown"
+            else:
+                room -= count
 
 
 _ADD = ", for which the extra `media` is not installed: pip install 'gemma-gateway[media]'"

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from math import ceil
 
 from gateway.canonical.facts import Facts
 from gateway.canonical.media.kinds import CLAIMS_NOTHING, usual
 from gateway.canonical.needs import MediaNeed, Needs
-from gateway.families.budget import budget_of
 from gateway.routing.candidate import Candidate, Lack
-from gateway.routing.conversion import NOTHING, Way, ways_to
+from gateway.routing.conversion import NOTHING, Way, clips_of, ways_to
 
 WEIGHT_ONLY = "nvfp4-weight-only"
 """What an operator writes under `allow:` of a backend to let NVFP4 weights run where no FP4 arithmetic is."""
@@ -135,19 +133,11 @@ def _no_ways(group: list[Way], c: Candidate, out: list[Lack]) -> None:
 
 def _amount(modality: str, group: list[Way], c: Candidate, out: list[Lack]) -> None:
     limit: int | None = getattr(c.facts, f"{modality}_limit", None)
-    count = sum(_pieces(w, c) for w in group if w.make != "frames")
+    count = sum(clips_of(w, c.facts) if modality == "audio" else 1 for w in group if w.make != "frames")
     if limit is not None and count > limit:
         reason = f"takes at most {limit} {modality} part(s) in one request, this one has {count}"
         hint = c.hints.get(f"{modality}_limit") or c.hints.get(modality, "")
         out.append(Lack("need", f"{modality}_limit", reason, hint, _paths(group)))
-
-
-def _pieces(way: Way, c: Candidate) -> int:
-    """How many parts a medium is there: a long sound is cut."""
-    clip = budget_of(c.facts.family).clip
-    if way.make != "sound" or not clip or c.facts.splits_sound or way.medium.cut:
-        return 1
-    return max(1, ceil((way.medium.seconds or 0.0) / clip))
 
 
 def weight_only(c: Candidate) -> str:

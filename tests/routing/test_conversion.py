@@ -61,6 +61,18 @@ def test_long_sounds_are_cut_for_models_that_hear_thirty_seconds() -> None:
     assert way(long, family="gemma4", splits_sound=True, **HEARS).native
     assert way(replace(long, seconds=30.2), family="gemma4", **HEARS).native
     assert way(long, NOTHING, family="gemma4", **HEARS).native
+    hours = replace(long, seconds=1638.0)
+    lack = way(hours, family="gemma4", **HEARS).lack
+    assert lack is not None and "1638 s long" in lack[1], "told from its header, before anything is decoded"
+
+
+def test_a_wav_that_is_fine_is_not_touched() -> None:
+    """Also where nothing is known of the server: only a model that hears less at once makes a difference."""
+    fine = replace(medium("audio", "audio/wav"), seconds=29.0)
+    assert way(fine, audio=True).native and way(fine, audio=True, family="gemma4").native
+    assert way(replace(fine, seconds=1638.0), audio=True).native, "a model of which nothing is known"
+    assert way(replace(fine, seconds=1638.0), audio=True, family="gemma4", splits_sound=True).native
+    assert way(replace(fine, seconds=70.0), audio=True, family="gemma4").make == "sound"
 
 
 def test_videos_and_their_sound() -> None:
@@ -92,6 +104,11 @@ def test_limits() -> None:
     heard = [medium("audio", "audio/wav"), replace(film(), path="b")]
     ways = ways_to(heard, Facts(audio_limit=1, **FILMS, **HEARS), ABLE)
     assert [w.track for w in ways] == ["", "dropped"]
+    long = film(seconds=70.0)
+    for limit, track in ((2, "dropped"), (3, "clip")):
+        [one] = ways_to([long], Facts(family="gemma4", audio_limit=limit, **FILMS, **HEARS), ABLE)
+        assert one.track == track, "its sound is three clips"
+    assert way(film(seconds=1300.0), family="gemma4", **FILMS, **HEARS).track == "dropped", "longer than is converted"
 
 
 def test_what_is_elsewhere() -> None:
