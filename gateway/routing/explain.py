@@ -134,7 +134,8 @@ def _candidate_view(verdict: Verdict, chosen: Candidate | None, needs: Needs) ->
 
 def _expected(verdict: Verdict, needs: Needs) -> dict[str, Any]:
     """About how many tokens the prompt has there; the seconds to convert its media, and to read it where the server's
-    speed is known; how many requests are ahead of it for each slot."""
+    speed is known; how many requests are ahead of it for each slot, and how long it would wait if the server only had
+    to read them and they were as long: what they answer takes its own time."""
     c = verdict.candidate
     tokens = likely(needs, verdict.ways)
     rate = c.rate or c.facts.prompt_rate or 0.0
@@ -142,6 +143,8 @@ def _expected(verdict: Verdict, needs: Needs) -> dict[str, Any]:
     out: dict[str, Any] = {"tokens": tokens, "ahead": round(ahead, 2)}
     if rate > 0:
         out["prefill_seconds"] = round(tokens / rate, 2)
+    if rate > 0 or not ahead:
+        out["wait_seconds"] = round(ahead * tokens / rate, 2) if ahead else 0.0
     if needs.media:
         out["conversion_seconds"] = round(seconds_of(verdict.ways), 2)
     return out
