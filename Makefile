@@ -2,7 +2,7 @@
 PYTHON = .venv/bin/python
 SETUP = @sh scripts/setup
 
-.PHONY: help demo test laws test-sdks test-watch test-agents test-package test-keras test-mlx check format bench docs lock clean
+.PHONY: help demo test laws test-sdks test-watch test-agents test-package test-keras test-mlx test-vllm check format bench docs lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
@@ -48,6 +48,11 @@ test-keras: ## the keras worker on a real keras-hub, in an environment of its ow
 test-mlx: ## real mlx_lm and mlx_vlm servers with tiny models, in an environment of their own (1.2 GB); not part of `make test`
 	@sh scripts/mlx
 	@.cache/mlx/bin/python -m pytest -rs -W ignore tests/mlx $(ARGS)
+
+test-vllm: ## a real vLLM server on the CPU with a tiny Gemma 4, in an environment of its own (4 GB); not part of `make test`
+	$(SETUP) dev
+	@sh scripts/vllm
+	@GATEWAY_TEST_VLLM=.cache/vllm/bin/python $(PYTHON) -m pytest -rs -W ignore tests/vllm $(ARGS)
 
 check: ## format, lint, types, layers
 	$(SETUP) dev

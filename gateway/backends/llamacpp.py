@@ -101,6 +101,7 @@ class Backend(OpenAIWire):
         "image": "start llama-server with --mmproj FILE, or with -hf, which fetches the projector",
         "audio": "start llama-server with --mmproj FILE of a model that hears",
         "video": "start llama-server with --mmproj FILE; a build with video and ffmpeg in its PATH is needed",
+        "moe_quantization": "start llama-server with -hf google/gemma-4-26B-A4B-it-qat-q4_0-gguf",
         "tools": "use a model whose chat template has tools, or give one with --chat-template-file; not --no-jinja",
         "forced_tool": "use a model whose chat template has tools",
         "json_schema": "update llama.cpp",

@@ -112,6 +112,8 @@ class Backend(OpenAIWire):
         "image_limit": "raise --limit-mm-per-prompt '{\"image\":N}'",
         "audio_limit": "raise --limit-mm-per-prompt '{\"audio\":N}'",
         "video_limit": "raise --limit-mm-per-prompt '{\"video\":N}'",
+        "moe_quantization": "serve RedHatAI/gemma-4-26B-A4B-it-FP8-dynamic, or google/gemma-4-26B-A4B-it with "
+        "--quantization int8_per_channel_weight_only",
         "tools": "start it with --enable-auto-tool-choice --tool-call-parser NAME (gemma4 for Gemma 4)",
         "forced_tool": "start it with --enable-auto-tool-choice --tool-call-parser NAME (gemma4 for Gemma 4)",
         "json_schema": "start it without --structured-outputs-config that turns the back end off",

@@ -115,7 +115,7 @@ async def _tried(server: Server, prober: Prober, upstream: Upstream, settings: S
     if await _too_large(server, upstream, path, size):
         hint = server.backend.hints.get("body_limit", "raise the limit of the proxy in front of it")
         text = f"it refuses bodies of {size / 2**20:.0f} MiB, which its media may need"
-        out.append(Finding("body-limit", text, f"{hint} (nginx: client_max_body_size)"))
+        out.append(Finding("body-limit", text, f"{hint} (nginx: client_max_body_size {size // 2**20 + 1}m)"))
     return out
 
 

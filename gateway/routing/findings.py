@@ -33,7 +33,7 @@ CODES: dict[str, tuple[Level, str]] = {
     "mixed-name": ("note", "One public name leads to models of different sizes."),
     "unsupported-model": ("warning", "Servers of this kind are known not to run this model well."),
     "unknown-media": (
-        "warning",
+        "note",
         "Neither the server nor the model's name says whether it takes pictures, sound or video.",
     ),
     "no-image": ("warning", "The model sees, and this server does not let it."),
@@ -63,6 +63,10 @@ _STATES: dict[str, tuple[str, str]] = {
     "loading": ("loading", "it is loading its model"),
     "mismatch": ("wrong-model", "it serves another model than the configuration names"),
 }
+_STATE_FIXES = {
+    "unreachable": "start it there, or correct its `url`",
+    "wrong-model": "set the target's `model` to what it serves, or let it serve that one; then reload",
+}
 _LOOPBACK = re.compile(r"//(?:127\.\d+\.\d+\.\d+|localhost|\[::1\])(?::|/|$)")
 _K_QUANT = re.compile(r"q[2-6]_k(?:_\w+)?")
 
@@ -81,10 +85,13 @@ def state_finding(state: State, detail: str, model: str, url: str, *, in_contain
     """What a state says in which nothing, or something else, is served. Of a server that was never seen there is no
     model to name."""
     code, text = _STATES[state]
-    fix = ""
+    fix = _STATE_FIXES.get(code, "")
     if code == "unreachable" and in_container and _LOOPBACK.search(url):
         text += ", and its address is the container's own loopback"
-        fix = "use the host's address (host.docker.internal), or a network of both containers"
+        fix = (
+            "set `url` to http://host.docker.internal:PORT (on Linux start the gateway's container with "
+            "--add-host host.docker.internal:host-gateway), or put both containers into one network"
+        )
     return Finding(code, f"{text}{f': {detail}' if detail else ''}", fix, model)
 
 
@@ -101,8 +108,9 @@ def _abilities(c: Candidate) -> list[Finding]:
         if f.tools is False and f.operations != frozenset({"completion"}):
             text = "the model calls tools, and this server does not let it"
             out.append(Finding("no-tools", text, c.hints.get("tools", ""), model))
-    unknown = [m for m in ("image", "audio", "video") if getattr(f, m) is None]
-    if unknown and f.family is None and f.operations != frozenset({"embedding"}):
+    # of a family that nobody knows, that it takes text alone is no more than a guess
+    unknown = [m for m in ("image", "audio", "video") if getattr(f, m) is None or f.sources.get(m) == "family"]
+    if unknown and f.family is None and not f.fixture and f.operations != frozenset({"embedding"}):
         text = f"nobody says whether it takes {', '.join(unknown)}: requests with them go elsewhere"
         say = ", ".join(f"{m}: true" for m in unknown)
         out.append(Finding("unknown-media", text, f"say at its backend what holds: `facts: {{{say}}}`", model))
@@ -124,5 +132,6 @@ def _quantization(c: Candidate) -> list[Finding]:
     mixture = (f.variant or "").startswith("26b")
     if mixture and (f.quantization == "w4a16" or _K_QUANT.fullmatch(f.quantization or "")):
         text = f"{f.quantization} does not fit the experts of 26B-A4B, which are 704 wide"
-        out.append(Finding("moe-quantization", text, "use FP8, INT8 or the Q4_0 of quantization-aware training", model))
+        fix = c.hints.get("moe_quantization", "use FP8, INT8 or the Q4_0 of quantization-aware training")
+        out.append(Finding("moe-quantization", text, fix, model))
     return out

@@ -307,6 +307,14 @@ def config(**parts: object) -> bytes:
     return msgspec.json.encode({"vllm_config": parts, "vllm_env": {}})
 
 
+def test_one_that_was_started_well_says_so_in_development_mode() -> None:
+    """What 0.32 says of itself, of which these parts are read."""
+    told = reply("vllm/server_info").body
+    assert found_with(told) == []
+    bare = told.replace(b'"reasoning_parser":"gemma4"', b'"reasoning_parser":""')
+    assert [f.code for f in found_with(bare)] == ["no-reasoning-parser"]
+
+
 def test_a_gemma_4_without_its_parsers() -> None:
     told = config(structured_outputs_config={"reasoning_parser": "", "backend": "auto"})
     assert [(f.code, f.model, f.fix) for f in found_with(told, completions=NO_PARSER)] == [

@@ -20,6 +20,10 @@ COMMANDS = [
     for line in block.splitlines()
     if line and not line.startswith("#")
 ]
+MATRIX = re.search(r"## The matrix\n\n(.*?)\n\n", TEXT, re.DOTALL)
+assert MATRIX is not None
+HEAD, _, *ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in MATRIX[1].splitlines()]
+COMMANDS += [command for row in ROWS for command in re.findall(r"`([^`]+)`", row[-1])]
 
 FLAGS: dict[str, dict[str, type]] = {
     "vllm serve": {
@@ -131,14 +135,38 @@ def test_a_wrong_flag_would_be_seen() -> None:
 
 
 def test_the_rows_stand_in_the_order_of_readiness() -> None:
-    rows = re.search(r"## The matrix\n\n(.*?)\n\n", TEXT, re.DOTALL)
-    assert rows is not None
-    ways = [line.split("|")[1].strip().lower() for line in rows[1].splitlines()[2:]]
+    ways = [row[0].lower() for row in ROWS]
     words = {"vllm": "vllm", "nim": "nvidia nim", "llamacpp": "llama.cpp", "llamaswap": "llama-swap", "tgi": "tgi"}
     words |= {"mlx_lm": "mlx (mlx-lm)", "mlx_vlm": "mlx (mlx-vlm)", "ollama": "ollama", "keras": "keras"}
     words |= {"trtllm": "tensorrt-llm", "gemini": "gemini api"}
     order = sorted(words, key=lambda k: ways.index(words[k]))
     assert [load(k).tier for k in order] == sorted(load(k).tier for k in order)
+
+
+RUN = {"vLLM": "vllm", "llama.cpp": "real", "MLX (mlx-lm)": "mlx", "MLX (mlx-vlm)": "mlx", "Keras": "worker/keras"}
+"""Way -> the folder whose tests run a server of it."""
+
+
+def test_every_cell_says_how_it_is_known() -> None:
+    asked = ["support", "vision", "sound", "video", "tools", "quantization", "canonical run command"]
+    assert HEAD[1:] == asked and len(ROWS) == 12
+    for way, *cells, command in ROWS:
+        assert command, way
+        for cell in cells:
+            for claim in cell.split("; ") if "· run; " in cell else [cell]:
+                assert re.search(r"\S · (?:run|replayed|read)$", claim), (way, cell)
+        if any("· run" in cell for cell in cells):
+            assert list((PAGE.parents[1] / "tests" / RUN[way]).glob("test_*.py")), way
+
+
+def test_every_claim_stands_beside_what_holds_and_since_when() -> None:
+    found = re.search(r"\| claim \(2026-04-18\) \|(.*?)\n\n", TEXT, re.DOTALL)
+    assert found is not None
+    claims = [line.strip("|").split("|") for line in found[1].splitlines()[2:]]
+    assert len(claims) >= 9
+    for claim, today, evidence, as_of, known in claims:
+        assert claim.strip() and today.strip() and evidence.strip()
+        assert re.fullmatch(r" 2026-\d\d(?:-\d\d)? ", as_of) and known.strip() in ("run", "replayed", "read")
 
 
 def test_quantizations_are_a_closed_list() -> None:

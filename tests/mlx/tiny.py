@@ -19,6 +19,16 @@ MARKS = (
 )
 WORDS = [*MARKS, "\n", *map(chr, range(32, 127))]
 IDS = {word: i for i, word in enumerate(WORDS)}
+OWN_MARKS = {
+    "boi_token": "<|image>",
+    "image_token": "<|image|>",
+    "eoi_token": "<image|>",
+    "boa_token": "<|audio>",
+    "audio_token": "<|audio|>",
+    "eoa_token": "<audio|>",
+}
+SPECIAL = {"bos_token": "<bos>", "eos_token": "<turn|>", "pad_token": "<pad>", "unk_token": "<unk>", **OWN_MARKS}
+"""What a tokenizer's configuration calls them."""
 CONTEXT = 8192
 
 
@@ -124,24 +134,12 @@ def _write(folder: Path, config: dict[str, Any], model: Any) -> Path:
     from mlx.utils import tree_flatten
 
     folder.mkdir(parents=True, exist_ok=True)
-    marks = {
-        "bos_token": "<bos>",
-        "eos_token": "<turn|>",
-        "pad_token": "<pad>",
-        "unk_token": "<unk>",
-        "boi_token": "<|image>",
-        "image_token": "<|image|>",
-        "eoi_token": "<image|>",
-        "boa_token": "<|audio>",
-        "audio_token": "<|audio|>",
-        "eoa_token": "<audio|>",
-    }
     ends = {"bos_token_id": IDS["<bos>"], "eos_token_id": IDS["<turn|>"], "pad_token_id": IDS["<pad>"]}
     (folder / "config.json").write_text(json.dumps({**config, **ends}))
-    _tokenizer(folder / "tokenizer.json")
+    write_tokenizer(folder / "tokenizer.json")
     template = files("gateway.demo").joinpath("fixture.jinja").read_text(encoding="utf-8")
-    template = template.replace("{{ part.get('text', '') }}", _MEDIA)
-    about = {"tokenizer_class": "PreTrainedTokenizerFast", **marks, "model_specific_special_tokens": _own(marks)}
+    template = template.replace("{{ part.get('text', '') }}", MEDIA)
+    about = {"tokenizer_class": "PreTrainedTokenizerFast", **SPECIAL, "model_specific_special_tokens": OWN_MARKS}
     (folder / "tokenizer_config.json").write_text(json.dumps(about))
     (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
     weights = dict(tree_flatten(model.parameters()))
@@ -150,18 +148,14 @@ def _write(folder: Path, config: dict[str, Any], model: Any) -> Path:
     return folder
 
 
-_MEDIA = (
+MEDIA = (
     "{%- if part['type'] in ['image', 'audio', 'video'] -%}{{ '<|' + part['type'] + '|>' }}"
     "{%- else -%}{{ part.get('text', '') }}{%- endif -%}"
 )
 """How the template shows a part of a message."""
 
 
-def _own(marks: dict[str, str]) -> dict[str, str]:
-    return {k: v for k, v in marks.items() if k[:2] in ("bo", "eo", "im", "au") and k not in ("bos_token", "eos_token")}
-
-
-def _tokenizer(path: Path) -> None:
+def write_tokenizer(path: Path) -> None:
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
     tokenizer = Tokenizer(models.WordLevel(dict(IDS), unk_token="<unk>"))

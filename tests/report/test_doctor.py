@@ -179,7 +179,7 @@ def test_the_loopback_of_a_container_also_where_nothing_was_ever_seen() -> None:
     [found] = known(fleet.servers["a"], in_container=True)
     assert found.code == "unreachable" and "host.docker.internal" in found.fix
     [found] = known(fleet.servers["a"], in_container=False)
-    assert found.fix == ""
+    assert found.fix == "start it there, or correct its `url`"
 
 
 def test_containers(tmp_path: Path) -> None:

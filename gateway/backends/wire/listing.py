@@ -37,7 +37,7 @@ def trouble(reply: Reply, path: str = "/v1/models") -> Discovery:
     if status == 0:
         return Discovery("down", detail=reply.error or "nobody answers")
     if cards(reply) == []:
-        return wrong("no-models", "it lists no models")
+        return wrong("no-models", "it lists no models", "load or pull one there: GET /v1/models has to list it")
     if 300 <= status < 400:
         text = f"it redirects (status {status}), which is not followed"
         return wrong("redirect", text, "set `url` to where the API itself is")
