@@ -110,6 +110,7 @@ class Recorder:
             if r.deltas > 1:
                 series.gap((r.last - r.first) / (r.deltas - 1))
         usage = r.usage
+        self.metrics.key(r.key, r.status, (usage and usage.input) or 0, (usage and usage.output) or 0)
         if usage is not None:
             if usage.input:
                 series.tokens("input", usage.input)

@@ -7,6 +7,38 @@ from dataclasses import dataclass
 MODALITIES = ("text", "image", "document", "audio", "video")
 """Kinds of content, the heaviest last: a request counts as the heaviest that is in it."""
 STATES = ("unprobed", "down", "loading", "cold", "ready", "mismatch")
+OUTCOMES = ("ok", "refused", "failed", "left")
+FATES = ("delivered", "transformed", "dropped", "refused")
+PHASES = ("queued", "before_first_byte", "streaming")
+MADE = ("picture", "sound", "frames")
+RESULTS = ("ok", "refused", "failed")
+USUAL = (
+    "ok",
+    "cancelled",
+    "upstream_bad_response",
+    "upstream_connect_error",
+    "upstream_error",
+    "upstream_reset",
+    "upstream_timeout",
+    "upstream_truncated",
+)
+"""What comes of calls to servers, but for what is rare."""
+
+
+def outcome_of(status: int) -> str:
+    """An HTTP status in one word: ok, refused (the request's own fault, or not for here), left (by its client), failed
+    (a server's fault, or the gateway's)."""
+    if status < 400:
+        return "ok"
+    if status == 499:
+        return "left"
+    return "failed" if status >= 500 and status != 501 else "refused"
+
+
+def result_of(status: int) -> str:
+    """The same for a step of a request that nobody leaves."""
+    outcome = outcome_of(status)
+    return outcome if outcome in RESULTS else "failed"
 
 
 @dataclass(slots=True, frozen=True)

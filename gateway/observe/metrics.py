@@ -1,6 +1,7 @@
 """Metrics: what the gateway counts and measures.
 
-Labels come from the configuration and from closed lists only: no name that a client made up, no key, no error text.
+Labels come from the configuration and from closed lists only: no name that a client made up, no error text, of a key
+nothing but its id.
 What is counted rarely and has few labels is there from the start as 0: of a counter that appears as 1, Prometheus never
 sees the first increase. docs/operations/metrics.md lists all of them.
 """
@@ -22,7 +23,20 @@ from prometheus_client import (
 from prometheus_client.metrics import MetricWrapperBase
 
 from gateway import __version__
-from gateway.observe.catalogue import FLEET, MODALITIES, PROCESS, Entry
+from gateway.observe.catalogue import (
+    FATES,
+    FLEET,
+    MADE,
+    MODALITIES,
+    OUTCOMES,
+    PHASES,
+    PROCESS,
+    RESULTS,
+    USUAL,
+    Entry,
+    outcome_of,
+    result_of,
+)
 from gateway.observe.fleet import FleetGauges, ServerView, TargetView
 
 LONG = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -30,40 +44,7 @@ GAPS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.
 OVERHEAD = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1, 5)
 WORK = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
-OUTCOMES = ("ok", "refused", "failed", "left")
-FATES = ("delivered", "transformed", "dropped", "refused")
-PHASES = ("queued", "before_first_byte", "streaming")
-MADE = ("picture", "sound", "frames")
-RESULTS = ("ok", "refused", "failed")
-USUAL = (
-    "ok",
-    "cancelled",
-    "upstream_bad_response",
-    "upstream_connect_error",
-    "upstream_error",
-    "upstream_reset",
-    "upstream_timeout",
-    "upstream_truncated",
-)
-"""What comes of calls to servers, but for what is rare."""
-
 M = TypeVar("M", bound=MetricWrapperBase)
-
-
-def outcome_of(status: int) -> str:
-    """An HTTP status in one word: ok, refused (the request's own fault, or not for here), left (by its client), failed
-    (a server's fault, or the gateway's)."""
-    if status < 400:
-        return "ok"
-    if status == 499:
-        return "left"
-    return "failed" if status >= 500 and status != 501 else "refused"
-
-
-def result_of(status: int) -> str:
-    """The same for a step of a request that nobody leaves."""
-    outcome = outcome_of(status)
-    return outcome if outcome in RESULTS else "failed"
 
 
 class Series:
@@ -191,6 +172,15 @@ class Metrics:
             "gateway_tokens",
             "Tokens as servers counted them: input, output, and of these cached and reasoning.",
             "model backend kind",
+        )
+        self._key_requests = add(
+            Counter,
+            "gateway_key_requests",
+            "Requests by the id of the client's key and their outcome. `local` without keys, `none` with a wrong one.",
+            "key outcome",
+        )
+        self._key_tokens = add(
+            Counter, "gateway_key_tokens", "Tokens by the id of the client's key: input, output.", "key kind"
         )
         self._left = add(
             Counter,
@@ -327,6 +317,13 @@ class Metrics:
 
     def outcome(self, modality: str, status: int) -> None:
         self._outcome[modality, outcome_of(status)].inc()
+
+    def key(self, name: str, status: int, read: int, written: int) -> None:
+        """One request of a key, by its id. `read` and `written` in tokens, 0 if nobody counted them."""
+        self._child(self._key_requests, "none" if status == 401 else name, outcome_of(status)).inc()
+        if read or written:
+            self._child(self._key_tokens, name, "input").inc(read)
+            self._child(self._key_tokens, name, "output").inc(written)
 
     def left(self, phase: str) -> None:
         self._child(self._left, phase).inc()

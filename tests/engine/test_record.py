@@ -123,6 +123,17 @@ def test_what_the_words_of_a_receipt_say(word: str, fates: list[tuple[str, str]]
     assert list(fates_in(word)) == fates
 
 
+def test_keys_are_counted_by_their_id():
+    kept = Kept()
+    kept.recorder.finish(finished(key="team-a"), 102.0, 0.0)
+    kept.recorder.finish(finished(key="team-a", usage=None, status=503, code="server_is_overloaded"), 102.0, 0.0)
+    kept.recorder.finish(Record("req-2", "openai", "chat", 100.0, status=401, code="invalid_api_key"), 100.5, 0.0)
+    read = kept.read()
+    assert read.labels("gateway_key_requests_total", "key") == {"team-a": 2, "none": 1}
+    assert read.sum("gateway_key_requests_total", key="team-a", outcome="failed") == 1
+    assert read.labels("gateway_key_tokens_total", "kind") == {"input": 7, "output": 5}
+
+
 def test_what_was_refused_was_not_delivered():
     kept = Kept()
     kept.recorder.finish(finished(refused=("image", "image"), status=400, code="unsupported_modality"), 102.0, 0.0)

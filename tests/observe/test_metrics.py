@@ -14,8 +14,7 @@ from gateway.canonical.events import Usage
 from gateway.canonical.facts import Target
 from gateway.engine.record import Record, Recorder
 from gateway.observe import Log, Metrics
-from gateway.observe.catalogue import MODALITIES
-from gateway.observe.metrics import OUTCOMES, USUAL, outcome_of
+from gateway.observe.catalogue import MODALITIES, OUTCOMES, USUAL, outcome_of
 
 
 def samples(metrics: Metrics) -> dict[str, float]:

@@ -146,6 +146,33 @@ OVERVIEW = Dashboard(
             ),
         ),
         Row(
+            "Who asks",
+            (
+                Panel(
+                    "Requests by key",
+                    "By the id of the key (`gateway keys list`). One does it all while others wait: give it a limit of"
+                    " its own in the keys file. none: keys that are wrong, revoked or expired.",
+                    ((rate("gateway_key_requests_total", "", "key"), "{{key}}"),),
+                    "reqps",
+                    stacked=True,
+                ),
+                Panel(
+                    "Tokens by key",
+                    "input is what it sends, output what it gets. Long prompts cost servers as much as many requests.",
+                    ((rate("gateway_key_tokens_total", "", "key, kind"), "{{key}} {{kind}}"),),
+                    TOKENS,
+                    stacked=True,
+                ),
+                Panel(
+                    "Requests by API",
+                    "Which dialect clients speak, and what they want: the pages of clients say how to set each one up.",
+                    ((rate("gateway_requests_total", M, "dialect, operation"), "{{dialect}} {{operation}}"),),
+                    "reqps",
+                    stacked=True,
+                ),
+            ),
+        ),
+        Row(
             "The gateway itself",
             (
                 Panel(

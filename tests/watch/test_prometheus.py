@@ -62,7 +62,7 @@ def watched(fleet: RealFleet, tmp_path_factory: pytest.TempPathFactory) -> Itera
             begun = time.time()
             until(lambda: found.query("gateway_build_info"), 20.0)
             load = Load(served.url, fleet.servers["text"].about.alias if text_model else EYES)
-            load.rounds(3)
+            load.rounds(2)
             fleet.servers["eyes"].kill()
             load.until(
                 "after the kill",
