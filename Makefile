@@ -68,6 +68,7 @@ format: ## formats the code and sorts its imports
 
 bench: ## what the gateway costs, against two bare relays
 	$(SETUP) dev
+	@sh scripts/envoy
 	@$(PYTHON) -m bench $(ARGS)
 
 lock: ## writes requirements/*.txt again, with the newest versions that fit

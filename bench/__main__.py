@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench import filters, machine
 from bench.fleet import Fleet, NotReady, Server, until_ready
-from bench.report import GATEWAY, Results, Row, filter_table, render
+from bench.report import ENVOY, GATEWAY, Results, Row, filter_table, render
 from bench.scenarios import CPU, FULL, NAMES, OTHER, QUICK, Failed, Size, Values, chat_body, close, warm_up
 
 STEP_SECONDS = 60.0
@@ -60,6 +60,8 @@ class Run:
             for name in names[turn:] + names[:turn]:  # nobody is always first
                 if name == "direct" and scenario in CPU and (number > 0 or scenario == "paced"):
                     continue  # the instruments' own ceiling is of interest once
+                if name == ENVOY and scenario not in ("latency", "big"):
+                    continue  # it is no Python: what it costs per request is another question
                 row = await self.measure(number, scenario, name)
                 self.rows.append(row)
                 _say(f"round {number + 1} {scenario} {name}: {row.error or _brief(row.values)}")
@@ -102,17 +104,20 @@ async def bench(options: argparse.Namespace) -> tuple[Results, list[str]]:
     with tempfile.TemporaryDirectory(prefix="gateway-bench-") as folder, Fleet(Path(folder)) as fleet:
         fake = fleet.fake()
         servers = {"direct": fake}
-        for name in options.targets:
-            servers[name] = fleet.gateway(fake) if name == GATEWAY else fleet.relay(name, fake)
         notes = []
+        for name in options.targets:
+            try:
+                servers[name] = start_target(fleet, name, fake)
+            except NotReady as e:
+                notes.append(str(e))
         for name, server in list(servers.items()):
             try:
                 seconds = await until_ready(server, chat_body("whole"))
                 _say(f"{name} (process {server.pid}) answers after {seconds:.1f} s")
             except NotReady as e:
-                if name != GATEWAY:
+                if name not in (GATEWAY, ENVOY):
                     raise
-                notes.append(f"No gateway: {e}")
+                notes.append(f"No {name}: {e}")
                 del servers[name]
         run = Run(servers, size, options.only, options.budget or budget, begun)
         run.idle()
@@ -125,6 +130,13 @@ async def bench(options: argparse.Namespace) -> tuple[Results, list[str]]:
         if fleet.cpus is None:
             notes.append("Not pinned: the target shares its CPUs with what measures it.")
         return Results(run.rows), [n for n in notes if n]
+
+
+def start_target(fleet: Fleet, name: str, fake: Server) -> Server:
+    """Raises NotReady."""
+    if name == GATEWAY:
+        return fleet.gateway(fake)
+    return fleet.envoy(fake) if name == ENVOY else fleet.relay(name, fake)
 
 
 def _names(choices: tuple[str, ...]) -> Callable[[str], list[str]]:
@@ -143,7 +155,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="two short rounds (under 90 s)")
     parser.add_argument("--rounds", type=int, help="5, or 2 when quick")
     parser.add_argument("--only", type=_names(NAMES), default=list(NAMES), metavar="NAME,...", help=", ".join(NAMES))
-    parser.add_argument("--targets", type=_names(("A", "B", GATEWAY)), default=["A", "B", GATEWAY], metavar="NAME,...")
+    targets = (ENVOY, "A", "B", GATEWAY)
+    parser.add_argument("--targets", type=_names(targets), default=list(targets), metavar="NAME,...")
     parser.add_argument("--json", type=Path, metavar="FILE", help="all rounds, raw")
     parser.add_argument("--budget", type=float, metavar="SECONDS", help="begin no round that would end later than this")
     return parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""The processes of one run: a fake upstream, two relays and the gateway, each on a free port of the loopback."""
+"""The processes of one run: a fake upstream, the relays and the gateway, each on a free port of the loopback."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import machine, upstream
+from bench import envoy, machine, upstream
 from bench.wire import AnswerReader, request
 
 PUBLIC_MODEL = "bench-model"
@@ -105,11 +105,22 @@ class Fleet:
         )
         return self._start("gateway", ["-m", "gateway", "serve", "--config", str(config)], port=port, key=_new_key())
 
+    def envoy(self, fake: Server) -> Server:
+        """Raises NotReady where it is not installed."""
+        if not envoy.BINARY.exists():
+            raise NotReady("Envoy is not installed here (scripts/envoy)")
+        port = free_port()
+        config = self.folder / "envoy.json"
+        config.write_text(envoy.configuration(port, fake.port))
+        argv = ["-c", str(config), "--concurrency", "1", "--log-level", "error", "--use-dynamic-base-id"]
+        return self._start("envoy", argv, port=port, program=str(envoy.BINARY))
+
     def _start(
         self,
         name: str,
         argv: list[str],
         *,
+        program: str = sys.executable,
         port: int = 0,
         port_option: bool = False,
         measured: bool = True,
@@ -123,7 +134,7 @@ class Fleet:
         environment[KEY_VARIABLE] = key or "unused"
         with log.open("wb") as out:
             process = subprocess.Popen(
-                [sys.executable, *argv],
+                [program, *argv],
                 cwd=Path(__file__).parent.parent,
                 env=environment,
                 stdin=subprocess.DEVNULL,

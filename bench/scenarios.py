@@ -12,6 +12,7 @@ import json
 import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import cache
 from statistics import median
 
 from bench import machine
@@ -32,6 +33,8 @@ WATCHED = 5
 ALONE = 0.7
 """The share of paced events that must come alone: many at once are cheaper and say nothing about one."""
 LEAVERS = 10
+BIG_MB = (1, 10, 50)
+"""Bodies with a medium in them that nobody has to convert."""
 BIG_BYTES = 50_000_000
 PATIENCE = 1.0
 """Seconds that the upstream is given to notice that a client has left."""
@@ -253,8 +256,16 @@ async def _state(fake: Server) -> dict[str, dict[str, float]]:
 
 
 async def big(server: Server, size: Size) -> Values:
-    """A body of 50 MB, one after the other: time, memory above before, and what 5 paced streams notice of it."""
-    body = server.request(_big_body())
+    """Bodies of 1, 10 and 50 MB, one after the other: time, memory above before, and what 5 paced streams notice."""
+    values: Values = {}
+    for megabytes in BIG_MB:
+        found = await _uploads(server, megabytes, size.uploads * (4 if megabytes < 50 else 1))
+        values |= {f"{key}_{megabytes}": value for key, value in found.items()}
+    return values
+
+
+async def _uploads(server: Server, megabytes: int, count: int) -> Values:
+    body = server.request(_big_body(megabytes))
     watched, uploads = Tally(stop=True), Tally(stop=True)
     pace = server.request(chat_body("paced", 3000, PACE_MS))
     watchers = [await connect(server.port, Client(pace, watched)) for _ in range(WATCHED)]
@@ -262,7 +273,7 @@ async def big(server: Server, size: Size) -> Values:
     try:
         await asyncio.sleep(0.3)
         watched.gap = 0.0
-        for _ in range(size.uploads):
+        for _ in range(count):
             before = machine.rss_bytes(server.pid)
             async with _Peak(server.pid) as peak:
                 await all_ended([await connect(server.port, Upload(body, uploads))], 30)
@@ -280,13 +291,9 @@ async def big(server: Server, size: Size) -> Values:
     }
 
 
-_big: list[bytes] = []
-
-
-def _big_body() -> bytes:
-    if not _big:
-        _big.append(sound_body(BIG_BYTES))
-    return _big[0]
+@cache
+def _big_body(megabytes: int) -> bytes:
+    return sound_body(megabytes * 1_000_000)
 
 
 class _Peak:

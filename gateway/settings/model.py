@@ -73,7 +73,7 @@ class Limits(Section):
     images: Count = 32
     image: Size = 20 * MIB
     audio: Size = 25 * MIB
-    video: Size = 48 * MIB
+    video: Size = 44 * MIB
     tools: Count = 128
     stop: Count = 16
     choices: Count = 16

@@ -60,8 +60,16 @@ def test_a_client_whose_leaving_was_not_seen_is_a_miss_however_fast_the_others_w
 
 def test_memory_is_judged_by_the_worst_round() -> None:
     for peaks, said in (([0.5, 1.25], "met"), ([0.5, 1.26], "**missed**")):
-        table = other_table(Results(rows("big", "peak_bytes", gateway=[p * BIG_BYTES for p in peaks])))
+        table = other_table(Results(rows("big", "peak_bytes_50", gateway=[p * BIG_BYTES for p in peaks])))
         assert table.rstrip().endswith(f"| {said} |")
+
+
+def test_large_bodies_are_judged_by_the_bare_relay_beside_them_and_envoy_is_a_column() -> None:
+    found = rows("big", "p50_ms_10", A=[40, 60], gateway=[44, 96], envoy=[13, 14])
+    table = other_table(Results(found)).splitlines()
+    assert table[0].split(" | ")[1:5] == ["direct", "envoy", "A", "B"]
+    assert "1.35 [1.10-1.60]x" in table[2] and table[2].endswith("| met |")
+    assert "envoy" not in other_table(Results(rows("big", "stall_ms_1", A=[1], gateway=[2])))
 
 
 def test_what_could_not_be_measured_is_said() -> None:
