@@ -201,7 +201,9 @@ class Backend(OpenAIWire):
         props = json_of(told)
         if not isinstance(props, dict):
             return Discovery("ready", [_model(c, {}) for c in found], detail="it has no /props: its facts are guesses")
-        version = str(props.get("build_info") or "")
+        version = as_text(props.get("build_info"))
+        if version.startswith("b0-"):
+            version = ""  # built outside of its own repository: it does not know
         if props.get("role") == "router":
             on_demand = props.get("models_autoload") is not False
             models, findings = [], _unloaded(found, on_demand)

@@ -242,7 +242,7 @@ def probe(*names: str) -> Discovery:
 
 def test_probe_of_a_multimodal_server() -> None:
     found = probe("models", "props", "embeddings_empty")
-    assert (found.state, found.version, found.detail) == ("ready", "b0-unknown", "")
+    assert (found.state, found.version, found.detail) == ("ready", "", "")
     (model,) = found.models
     assert (model.id, model.aliases, model.root) == ("tiny-gemma4", [], "models/tiny/tiny-gemma4.gguf")
     assert model.facts == Facts(
@@ -258,7 +258,6 @@ def test_probe_of_a_multimodal_server() -> None:
         quantization="f32",
         size=217104 / 1e9,
         fixture=True,
-        version="b0-unknown",
     )
 
 
@@ -285,6 +284,12 @@ def test_older_builds_tell_modalities_in_props_only() -> None:
     facts = run_probe(BACKEND.probe(), iter(replies)).models[0].facts
     assert (facts.image, facts.audio, facts.video, facts.context) == (True, False, False, 7)
     assert (facts.tools, facts.thinking, facts.slots) == (None, None, None)
+
+
+def test_a_build_that_knows_its_number_tells_it() -> None:
+    told = reply("llamacpp/props").body.replace(b"b0-unknown", b"b11549-a1b2c3d")
+    found = probe("models", Reply(200, body=told), "embeddings")
+    assert found.version == found.models[0].facts.version == "b11549-a1b2c3d"
 
 
 def test_a_sleeping_server_is_not_woken() -> None:
