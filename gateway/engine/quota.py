@@ -16,6 +16,10 @@ from gateway.settings import KeySettings, QuotaSettings
 
 Header = tuple[bytes, bytes]
 MINUTE = 60.0
+_NAMES = tuple(
+    tuple(b"x-ratelimit-%s-%s" % (what, of) for what in (b"limit", b"remaining", b"reset"))
+    for of in (b"requests", b"tokens")
+)
 
 
 @dataclass(slots=True, frozen=True)
@@ -130,11 +134,12 @@ class Meter:
         """In the words of OpenAI's API, which SDKs and agents of other dialects read, too:
         https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers"""
         out: list[Header] = []
-        for name, bucket in ((b"requests", self._requests), (b"tokens", self._tokens)):
+        for (limit, remaining, reset), bucket in zip(_NAMES, (self._requests, self._tokens), strict=True):
             if bucket is not None:
-                out.append((b"x-ratelimit-limit-" + name, b"%d" % bucket.size))
-                out.append((b"x-ratelimit-remaining-" + name, b"%d" % max(0, int(bucket.level(now)))))
-                out.append((b"x-ratelimit-reset-" + name, _shown(bucket.wait(bucket.size, now)).encode()))
+                size, level = bucket.size, bucket.level(now)
+                out.append((limit, b"%d" % size))
+                out.append((remaining, b"%d" % level if level > 0 else b"0"))
+                out.append((reset, _shown((size - level) * MINUTE / size).encode()))
         return out
 
 
@@ -188,6 +193,9 @@ def _resized(bucket: Bucket | None, size: int | None, now: float) -> Bucket | No
 def _shown(seconds: float) -> str:
     """6m0s, 1.5s, 20ms: as Go writes durations."""
     if seconds < 1:
-        return f"{ceil(round(seconds * 1000, 3))}ms"
-    minutes, rest = divmod(ceil(round(seconds * 10, 3)) / 10, 60)
-    return f"{int(minutes)}m{rest:g}s" if minutes else f"{rest:g}s"
+        return f"{ceil(seconds * 1000 - 1e-6)}ms"
+    tenths = ceil(seconds * 10 - 1e-6)
+    minutes, rest = divmod(tenths, 600)
+    whole, tenth = divmod(rest, 10)
+    shown = f"{whole}.{tenth}s" if tenth else f"{whole}s"
+    return f"{minutes}m{shown}" if minutes else shown

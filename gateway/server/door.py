@@ -118,7 +118,9 @@ class Door:
                 raise _foreign()
         elif scope["method"] not in ("GET", "HEAD") and headers.get(b"sec-fetch-site") in (b"cross-site", b"same-site"):
             raise _foreign()
-        if scope["method"] == "POST" and _has_body(headers) and not _FORMS.fullmatch(scope["path"]):
+        if headers.get(b"content-type") == b"application/json" or scope["method"] != "POST":
+            return
+        if _has_body(headers) and not _FORMS.fullmatch(scope["path"]):
             check_media_type(headers, said=True)
 
     def _is_here(self, host: bytes) -> bool:
