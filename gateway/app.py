@@ -14,6 +14,7 @@ from typing import Any
 
 from gateway.dialects import anthropic, ollama
 from gateway.dialects.openai import (
+    RelayedCodec,
     chat_codec,
     completion_codec,
     embedding_codec,
@@ -52,6 +53,7 @@ from gateway.server.kept import add_kept
 from gateway.server.listener import HttpServer, listen, url_of
 from gateway.server.ollama import OllamaEndpoint
 from gateway.server.protocol import Scope
+from gateway.server.relayed import PICTURE_FORMS, RELAYED_PATHS, no_pictures
 from gateway.server.reload import follow
 from gateway.server.responses import Answers, ResponsesEndpoint
 from gateway.server.routes import build_routes
@@ -185,7 +187,15 @@ class Gateway:
         }
         for path, (operation, codec) in sounds.items():
             out[path] = Endpoint(operation, "openai", ModelEndpoint("openai", codec, *self._rest(), file_field=FILE))
-        return out | self._other_dialects() | self._explain().exact
+        return out | self._relayed() | self._other_dialects() | self._explain().exact
+
+    def _relayed(self) -> dict[str, Endpoint]:
+        """The operations whose answers are passed on, at the paths by which their clients know them."""
+        out = {}
+        for path, operation in RELAYED_PATHS.items():
+            endpoint = ModelEndpoint("openai", RelayedCodec(operation), *self._rest())
+            out[path] = Endpoint(operation, "openai", endpoint)
+        return out | {path: Endpoint("images", "openai", no_pictures) for path in PICTURE_FORMS}
 
     def _explain(self) -> ExplainPaths:
         return ExplainPaths(self.fleet, self.answers, *self._rest())

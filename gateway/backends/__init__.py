@@ -32,6 +32,7 @@ class Call:
 
     `streamed` = the reply is read as events by `decoder`, and folded for a client that wants the whole; else as one
     JSON value by `read`. `event_type` = the media type of a stream there.
+    `octets_out` = the reply is no JSON: it goes to the client as it comes.
     `dropped` names the request's fields that this server does not get; `fates` tells, for content parts that did not go
     as they came, what became of each: `{part number: "audio>wav16k"}`. `carries`: the modalities inside of the media
     in the body, as they are and as they were before they were converted; None = nobody has looked.
@@ -43,6 +44,7 @@ class Call:
     headers: dict[str, str] = field(default_factory=dict)
     streamed: bool = False
     event_type: str = "text/event-stream"
+    octets_out: bool = False
     dropped: list[str] = field(default_factory=list)
     fates: dict[int, str] = field(default_factory=dict)
     carries: frozenset[str] | None = None

@@ -27,12 +27,13 @@ from gateway.canonical.requests import (
     Completion,
     CountTokens,
     Embedding,
+    Relayed,
     Request,
     ThinkingConfig,
     Transcription,
 )
 from gateway.dialects import Decoder
-from gateway.dialects.openai import answers, audio, chat, completions, embeddings, stream
+from gateway.dialects.openai import answers, audio, chat, completions, embeddings, relayed, stream
 from gateway.errors import BadResponse, GatewayError, NotImplementedHere, UnsupportedParameter
 from gateway.filters.stop import Stop
 
@@ -49,6 +50,10 @@ HINTS: dict[str, str] = {
     "url": "send the medium as a data: URL",
     "file_id": "send the medium as a data: URL",
     "opaque": "send what it says as text",
+    **{
+        name: f"if it serves that, say so with `facts: {{operations: [{name}]}}` at its backend"
+        for name in ("rerank", "speech", "images", "infill")
+    },
 }
 """Hints that hold for every kind."""
 
@@ -106,6 +111,8 @@ class OpenAIWire:
             return self._build_embedding(request, target)
         if isinstance(request, Transcription):
             return self._build_transcription(request, target, facts)
+        if isinstance(request, Relayed):
+            return self._build_relayed(request, target)
         call = self.count(request, target, facts)
         if call is None:
             raise NotImplementedHere("servers of this kind can't count tokens")
@@ -187,6 +194,12 @@ class OpenAIWire:
         call.dropped = list(dict.fromkeys(request.dropped))
         return call
 
+    def _build_relayed(self, request: Relayed, target: Target) -> Call:
+        form = relayed.FORMS[request.operation]
+        call = _call(form.path, relayed.render_request(request, self.called(target)), list(request.dropped))
+        call.octets_out = not form.result
+        return call
+
     # --- hooks
 
     def render(self, ready: Chat, manner: Manner) -> Json:
@@ -256,6 +269,8 @@ class OpenAIWire:
             return embeddings.parse_answer(body)
         if isinstance(request, Transcription):
             return audio.parse_answer(body)
+        if isinstance(request, Relayed):
+            return relayed.parse_answer(request, body)
         return completions.parse_answer(body) if isinstance(request, Completion) else self.parse_chat(body)
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:

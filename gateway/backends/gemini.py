@@ -55,6 +55,7 @@ from gateway.canonical.requests import (
     Completion,
     CountTokens,
     Embedding,
+    Relayed,
     Request,
     ThinkingConfig,
     Transcription,
@@ -173,8 +174,8 @@ class Backend:
             return _call(target, "batchEmbedContents", body, _foreign(request, list(request.dropped)))
         if isinstance(request, Completion):
             raise NotImplementedHere("servers of this kind complete no raw text")
-        if isinstance(request, Transcription):
-            raise NotImplementedHere("servers of this kind have no route for sounds: leave it out of `facts:`")
+        if isinstance(request, Transcription | Relayed):
+            raise NotImplementedHere(f"servers of this kind serve no {request.operation}: leave it out of `facts:`")
         if isinstance(request, CountTokens):
             return self.count(request, target, facts)
         dropped = list(request.dropped)

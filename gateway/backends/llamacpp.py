@@ -67,6 +67,8 @@ _STATES: dict[str, State] = {"loaded": "ready", "sleeping": "cold", "downloading
 _THINKS = re.compile(r"enable_thinking|reasoning_effort|reasoning_content|<think")
 _NEW_TEMPLATE = "{#- OpenAI Chat Completions:"
 """Stands in Gemma 4's own template since July 2026."""
+_SOME = {"embedding": "/v1/embeddings", "rerank": "/v1/rerank", "infill": "/infill"}
+"""What only some of them do: to an empty request the others answer 501."""
 _SMALLEST = 1_000_000
 """Parameters. Nothing with fewer can mean what it says: it is a stand-in for tests."""
 
@@ -111,6 +113,8 @@ class Backend(OpenAIWire):
         "prefill": "start llama-server without --no-prefill-assistant",
         "context": "start llama-server with a larger -c N; it is divided by -np",
         "embedding": "start llama-server with --embeddings and a --pooling other than none",
+        "rerank": "start llama-server with --reranking and a model that is made for it",
+        "infill": "serve a model that has tokens for filling in the middle",
         **dict.fromkeys(("operation", "chat", "completion"), "serve a generating model"),
         "count_tokens": "update llama.cpp: it needs POST /v1/chat/completions/input_tokens",
     }
@@ -219,11 +223,12 @@ class Backend(OpenAIWire):
         model.state = alone
         model.facts.version = version or None
         if alone == "ready":  # a POST would wake a sleeping one
-            reply = yield Call("POST", "/v1/embeddings", [b"{}"], dict(JSON))
-            embeds = reply.status == 400 and b"ooling type" not in reply.body
-            model.facts.operations = frozenset(
-                {"chat", "completion", "count_tokens"} | ({"embedding"} if embeds else set())
-            )
+            operations = {"chat", "completion", "count_tokens"}
+            for operation, path in _SOME.items():
+                reply = yield Call("POST", path, [b"{}"], dict(JSON))
+                if reply.status == 400 and b"ooling type" not in reply.body:
+                    operations.add(operation)
+            model.facts.operations = frozenset(operations)
         return Discovery(
             alone, [model], version, _blind([model]), _old_template(model, as_text(props.get("chat_template")))
         )

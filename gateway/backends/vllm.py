@@ -130,6 +130,7 @@ class Backend(OpenAIWire):
         **dict.fromkeys(
             ("transcription", "translation", "timestamps"), "serve a model that is made for it, such as Whisper"
         ),
+        "rerank": "serve a model that scores or classifies",
         "embedding": "serve a pooling model, or one with --runner pooling",
     }
     manner = Manner(extras=_EXTRAS)
@@ -367,24 +368,29 @@ def _measure(model: str) -> Generator[Call, Reply, Facts]:
         facts.tools = True
     embeddings = yield Call("POST", "/v1/embeddings", [b"{}"], dict(JSON))
     sounds = yield Call("POST", "/v1/audio/transcriptions", [b"{}"], dict(JSON))
+    reranking = yield Call("POST", "/v1/rerank", [b"{}"], dict(JSON))
     templated = "chat template" not in refusal.read(text.body).message
-    facts.operations = _operations(tools, embeddings, sounds, templated=templated, counts=counts)
+    facts.operations = _operations(tools, [embeddings, sounds, reranking], templated=templated, counts=counts)
     return facts
 
 
-def _operations(chat: Reply, embeddings: Reply, sounds: Reply, templated: bool, counts: bool) -> frozenset[str] | None:
-    """Which routes there are: 404 and 405 = not this one. None if the server said too little."""
-    if chat.status == 0 or embeddings.status == 0:
+def _operations(chat: Reply, others: list[Reply], templated: bool, counts: bool) -> frozenset[str] | None:
+    """Which routes there are: 404 and 405 = not this one. None if the server said too little. `others`: embeddings,
+    transcriptions, rerank."""
+    if chat.status == 0 or any(reply.status == 0 for reply in others):
         return None
-    out = set()
+    embeds, hears, ranks = (reply.status not in (404, 405, 501) for reply in others)
+    out: set[str] = set()
     if chat.status not in (404, 405):
         out |= {"chat", "completion"} if templated else {"completion"}
         if counts:
             out.add("count_tokens")
-    if embeddings.status not in (404, 405, 501):
+    if embeds:
         out.add("embedding")
-    if sounds.status not in (0, 404, 405, 501):
+    if hears:
         out |= {"transcription", "translation"}
+    if ranks:
+        out.add("rerank")
     return frozenset(out) or None
 
 

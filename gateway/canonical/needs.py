@@ -26,12 +26,24 @@ from gateway.canonical.requests import (
     CountTokens,
     Embedding,
     Options,
+    Relayed,
     Request,
     Tool,
     Transcription,
 )
 
-Operation = Literal["chat", "completion", "embedding", "count_tokens", "transcription", "translation"]
+Operation = Literal[
+    "chat",
+    "completion",
+    "embedding",
+    "count_tokens",
+    "transcription",
+    "translation",
+    "rerank",
+    "speech",
+    "images",
+    "infill",
+]
 Form = Literal["base64", "octets", "url", "file_id"]
 
 
@@ -102,6 +114,10 @@ def needs_of(request: Request) -> Needs:
         )
     if isinstance(request, Transcription):
         return _transcription_needs(request)
+    if isinstance(request, Relayed):
+        sizes = (_text_size(str(v)) for v in request.fields.get("documents", ()))  # each is a prompt of its own
+        size = max(sizes, default=0) + sum(_text_size(str(v)) for k, v in request.fields.items() if k != "documents")
+        return Needs(request.operation, text_size=size, messages=1, options=request.options)
     assert isinstance(request, Embedding)
     sizes = (_text_size(p) if isinstance(p, str) else len(p) for p in request.input)
     return Needs("embedding", text_size=max(sizes, default=0), messages=1, options=request.options)

@@ -207,7 +207,23 @@ class Transcription:
         return "translation" if self.translate else "transcription"
 
 
-Request = Chat | Completion | Embedding | CountTokens | Transcription
+RelayedOperation = Literal["rerank", "speech", "images", "infill"]
+
+
+@dataclass(slots=True)
+class Relayed:
+    """A request whose answer is passed on as it comes, by a server whose facts list the operation. It holds texts only:
+    `fields` are those that were looked at, as they go to the server."""
+
+    operation: RelayedOperation
+    model: str
+    fields: dict[str, Any]
+    options: Options = field(default_factory=Options)
+    extra: Extra | None = None
+    dropped: list[str] = field(default_factory=list, compare=False)
+
+
+Request = Chat | Completion | Embedding | CountTokens | Transcription | Relayed
 
 
 def conversation(request: Request) -> Chat | None:

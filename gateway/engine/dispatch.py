@@ -247,7 +247,9 @@ class Dispatcher:
         if not job.outlet.committed:
             raise error
         job.record.status, job.record.code = error.status, error.code
-        assert job.encoder is not None
+        if job.encoder is None:
+            job.outlet.abort()  # octets that are passed on have no way to say it: their end is missing
+            return
         await self._relay.say_last(job, job.encoder.fault(error))
 
 

@@ -16,7 +16,7 @@ import msgspec
 from gateway.backends import Backend, Call
 from gateway.canonical.events import Answer, Folder, Usage, unfold
 from gateway.canonical.needs import Needs
-from gateway.canonical.requests import Chat, Request, Transcription, conversation
+from gateway.canonical.requests import Chat, Relayed, Request, Transcription, conversation
 from gateway.engine.deadlines import Sweep, Watch
 from gateway.engine.filtering import chain_for
 from gateway.engine.fleet import Deployment, check_model
@@ -115,7 +115,9 @@ class Relay:
                 exchange = await d.server.signed.send(self._upstream, call, job.context.request_id)
                 if exchange.status != 200:
                     raise await self._refused(exchange, backend)
-                if call.streamed and (job.streamed or exchange.content_type == call.event_type):
+                if call.octets_out:
+                    await self._pass_on(job, backend, exchange, watch, t.idle)
+                elif call.streamed and (job.streamed or exchange.content_type == call.event_type):
                     reply = StreamedReply(job, d, exchange, watch, Limits(first_byte, t.idle))
                     answer = await reply.relay(call.event_type)
                     if answer is not None:
@@ -175,6 +177,28 @@ class Relay:
             pass  # the status says enough
         return backend.refusal(exchange.status, exchange.headers, body)
 
+    # ---- a reply that is passed on ----
+
+    async def _pass_on(self, job: Job, backend: Backend, exchange: Exchange, watch: Watch, idle: float) -> None:
+        """Octets, as they come. Nothing is shown before the first of them, so that another target may be tried."""
+        kind = exchange.content_type
+        if kind == "application/json" or kind.startswith("text/"):
+            error = backend.error_in(decode_reply(await exchange.read_all(REFUSAL_LIMIT)))
+            raise error or BadResponse("the server answered with text where octets were asked for")
+        clock = asyncio.get_running_loop().time
+        stall = job.context.snapshot.timeouts.send_stall
+        while data := await exchange.read_some():
+            now = clock()
+            if not job.content:
+                job.content, job.phase, job.record.first = True, "streaming", now
+                await job.outlet.begin(job.headers, kind or "application/octet-stream")
+            watch.phase, watch.expires = "send", now + stall
+            await job.outlet.write(data)
+            watch.phase, watch.expires = "idle", clock() + idle
+        if not job.content:
+            raise Truncated("the server's answer is empty")
+        await job.outlet.end()
+
     # ---- a whole reply ----
 
     async def _whole(self, job: Job, d: Deployment, backend: Backend, exchange: Exchange) -> Answer | dict[str, Any]:
@@ -203,7 +227,8 @@ class Relay:
                 await self._as_stream(job, answer)
                 return
         else:
-            answer = {**answer, "model": job.model}
+            named = not isinstance(job.request, Relayed) or "model" in answer
+            answer = {**answer, "model": job.model} if named else answer
         value = job.codec.render_answer(answer, job.request)
         job.content = True
         job.note_repairs()

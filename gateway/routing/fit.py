@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import get_args
 
 from gateway.canonical.facts import Facts
 from gateway.canonical.media.kinds import CLAIMS_NOTHING, usual
 from gateway.canonical.needs import MediaNeed, Needs
+from gateway.canonical.requests import RelayedOperation
 from gateway.routing.candidate import Candidate, Lack
 from gateway.routing.conversion import NOTHING, Way, clips_of, ways_to
 
@@ -23,6 +25,8 @@ WEIGHT_ONLY = "nvfp4-weight-only"
 ANYWHERE = "any"
 """The only value of a privacy setting that lets its modality leave; every other one is read as `local`."""
 
+RELAYED: frozenset[str] = frozenset(get_args(RelayedOperation))
+"""Operations of which nothing is taken for granted: a target whose facts do not list one does not serve it."""
 HEARING = ("transcription", "translation")
 """Operations that a target without a route for them is asked for in a chat."""
 
@@ -43,6 +47,9 @@ def lacks(needs: Needs, c: Candidate, ways: Sequence[Way] | None = None) -> list
             out.append(_need(c, operation, "does not count tokens"))
     elif operation in HEARING:
         _transcript(needs, c, out)
+    elif operation in RELAYED:
+        if operation not in (f.operations or ()) and _looked_at(c):
+            out.append(_need(c, operation, f"does not serve {operation} requests"))
     elif f.operations is not None and operation not in f.operations:
         out.append(_need(c, operation, f"does not serve {operation} requests"))
     if needs.media:

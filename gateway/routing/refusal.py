@@ -1,8 +1,9 @@
 """What is said when no target can take a request: one error, in words that a person can act on.
 
 Which one, by the nearest target: it only is not up -> 503; only its context is short -> 400 `context_length_exceeded`;
-only privacy forbids it -> 403; only the format of a medium -> 415; else 400 `no_target_fits` with every need and what
-each target lacks. Labels only: never an address, and nothing that a server said about itself.
+only privacy forbids it -> 403; only the format of a medium -> 415; nobody serves such an operation -> 501; else 400
+`no_target_fits` with every need and what each target lacks. Labels only: never an address, and nothing that a server
+said about itself.
 """
 
 from __future__ import annotations
@@ -10,8 +11,17 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.canonical.needs import Needs
-from gateway.errors import ContextTooLong, GatewayError, NoHealthyBackend, NoTargetFits, PrivacyRail, UnsupportedMedia
+from gateway.errors import (
+    ContextTooLong,
+    GatewayError,
+    NoHealthyBackend,
+    NoTargetFits,
+    NotImplementedHere,
+    PrivacyRail,
+    UnsupportedMedia,
+)
 from gateway.routing.candidate import Lack, Verdict
+from gateway.routing.fit import RELAYED
 
 MAX_MESSAGE = 1024
 _PROMPT = {"completion": "prompt", "embedding": "input"}
@@ -46,6 +56,9 @@ def refuse(verdicts: list[Verdict], needs: Needs, model: str) -> GatewayError:
             f"only hosted targets of {name} could take this request, and the operator's privacy setting keeps it home."
         )
         return PrivacyRail(_compose(start, kept, ""), param=param, detail=detail)
+    if needs.operation in RELAYED and all(any(x.need == needs.operation for x in v.lacks) for v in verdicts):
+        start = f"no target of {name} serves {needs.operation} requests, and nothing can be put in their place."
+        return NotImplementedHere(_compose(start, verdicts, ""), detail=detail)
     formats = _only_formats(verdicts)
     if formats:
         start = f"no target of {name} takes media of this format, and they can't be converted."

@@ -12,7 +12,7 @@ from gateway.canonical.context import Context
 from gateway.canonical.requests import Chat, Request, conversation
 from gateway.dialects import anthropic, gemini, ollama
 from gateway.dialects.fields import one_of
-from gateway.dialects.openai import chat_codec, transcription_codec, translation_codec
+from gateway.dialects.openai import RelayedCodec, chat_codec, transcription_codec, translation_codec
 from gateway.dialects.openai.audio import FILE
 from gateway.dialects.openai.responses import responses_codec
 from gateway.engine.fleet import Fleet
@@ -28,6 +28,7 @@ from gateway.server.gemini import CALL
 from gateway.server.handlers import ModelEndpoint
 from gateway.server.ollama import known_name
 from gateway.server.outlet import AsgiOutlet
+from gateway.server.relayed import RELAYED_PATHS
 from gateway.server.responses import Answers, read_response
 from gateway.server.shape import speaks_gemini
 from gateway.settings import Settings
@@ -42,6 +43,10 @@ FORMS: Final[dict[str, tuple[str, ClientCodec]]] = {
     "ollama-generate": ("ollama", ollama.generate_codec),
     "transcription": ("openai", transcription_codec),
     "translation": ("openai", translation_codec),
+    "rerank": ("openai", RelayedCodec("rerank")),
+    "speech": ("openai", RelayedCodec("speech")),
+    "images": ("openai", RelayedCodec("images")),
+    "infill": ("openai", RelayedCodec("infill")),
 }
 """Form of a body -> (its dialect, what reads it)."""
 _PATHS: Final = {
@@ -52,6 +57,7 @@ _PATHS: Final = {
     "/api/generate": "ollama-generate",
     "/v1/audio/transcriptions": "transcription",
     "/v1/audio/translations": "translation",
+    **RELAYED_PATHS,
 }
 
 

@@ -19,7 +19,10 @@ _BY_PATH: Final[tuple[tuple[str, Shape], ...]] = (
     ("/upload/", _GEMINI),
 )
 """The head of a path -> the shape of all errors under it."""
-_OPENAI_PATHS: Final = ("/v1/chat/", "/v1/responses", "/v1/completions", "/v1/embeddings", "/v1/route/", "/v1/audio/")
+_OPENAI_PATHS: Final = (
+    *("/v1/chat/", "/v1/responses", "/v1/completions", "/v1/embeddings", "/v1/route/", "/v1/audio/", "/v1/images/"),
+    *("/v1/rerank", "/v2/rerank", "/rerank", "/infill", "/v1/infill"),
+)
 _GEMINI_METHOD = re.compile(r"/(?:[^:]*/)?(?:models|tunedModels|endpoints)/.*:[A-Za-z]+")
 
 

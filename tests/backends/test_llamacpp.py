@@ -236,8 +236,13 @@ def test_counting() -> None:
     assert BACKEND.read_count(msgspec.json.decode(recorded.reply.body)) == 18
 
 
+NEITHER = [reply("llamacpp/rerank_empty"), reply("llamacpp/infill_empty")]
+
+
 def probe(*names: str) -> Discovery:
-    return run_probe(BACKEND.probe(), iter([n if isinstance(n, Reply) else reply(f"llamacpp/{n}") for n in names]))
+    """`names`: what it answers, up to embeddings; it neither ranks nor fills in."""
+    replies = [n if isinstance(n, Reply) else reply(f"llamacpp/{n}") for n in names]
+    return run_probe(BACKEND.probe(), iter([*replies, *NEITHER]))
 
 
 def test_probe_of_a_multimodal_server() -> None:
@@ -270,6 +275,20 @@ def test_probe_of_a_text_server() -> None:
     assert facts.operations == frozenset({"chat", "completion", "count_tokens", "embedding"})
 
 
+def test_what_only_some_do() -> None:
+    embeds, none = reply("llamacpp/embeddings_empty_enabled"), reply("llamacpp/rerank_empty")
+    empty = Reply(400, body=b'{"error":{"code":400,"message":"\\"query\\" must be provided"}}')
+    listed = [reply("llamacpp/smollm2_models"), reply("llamacpp/smollm2_props")]
+    for answers, more in (
+        ([none, empty, none], {"rerank"}),
+        ([none, none, empty], {"infill"}),
+        ([embeds, empty, empty], {"embedding", "rerank", "infill"}),
+        ([Reply(0), Reply(0), Reply(500)], set()),
+    ):
+        facts = run_probe(BACKEND.probe(), iter([*listed, *answers])).models[0].facts
+        assert facts.operations == {"chat", "completion", "count_tokens"} | more
+
+
 def test_embeddings_without_pooling() -> None:
     facts = probe("models", "props", "embeddings_pooling_none").models[0].facts
     assert "embedding" not in (facts.operations or ())
@@ -281,6 +300,7 @@ def test_older_builds_tell_modalities_in_props_only() -> None:
     del body["data"][0]["architecture"]
     props = {"modalities": {"vision": True, "audio": False}, "default_generation_settings": {"n_ctx": 7}}
     replies = [Reply(200, body=msgspec.json.encode(body)), Reply(200, body=msgspec.json.encode(props)), Reply(501)]
+    replies += NEITHER
     facts = run_probe(BACKEND.probe(), iter(replies)).models[0].facts
     assert (facts.image, facts.audio, facts.video, facts.context) == (True, False, False, 7)
     assert (facts.tools, facts.thinking, facts.slots) == (None, None, None)

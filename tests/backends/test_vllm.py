@@ -195,6 +195,7 @@ class Server:
             "text": reply("vllm/tokenize_chat"),
             "embeddings": reply("vllm/embeddings"),
             "transcriptions": reply("vllm/transcriptions"),
+            "rerank": reply("vllm/transcriptions"),
             "server_info": reply("vllm/err_404"),
             "knobs": reply("vllm/mm_processor_kwargs"),
             **replies,
@@ -237,7 +238,7 @@ def test_probe_of_a_server_that_takes_all() -> None:
     found = server.probe()
     assert server.asked == [
         *("models", "version", "server_info", "text", "image", "audio", "video", "knobs", "completions", "embeddings"),
-        "transcriptions",
+        *("transcriptions", "rerank"),
     ]
     assert (found.state, found.version) == ("ready", "0.32.0")
     (model,) = found.models
@@ -379,6 +380,11 @@ def test_a_server_that_is_made_for_sounds(answer: Reply) -> None:
     assert server.probe().models[0].facts.operations == {"transcription", "translation"}
     both = Server(**BASIC, image=COUNTED, audio=COUNTED, video=COUNTED, transcriptions=answer).probe().models[0]
     assert both.facts.operations == {"chat", "completion", "count_tokens", "transcription", "translation"}
+
+
+def test_a_server_that_ranks() -> None:
+    server = Server(**(BASIC | {"completions": NO_ROUTE}), text=NO_ROUTE, rerank=Reply(400), embeddings=Reply(400))
+    assert server.probe().models[0].facts.operations == {"embedding", "rerank"}
 
 
 def test_tenants_have_salts_of_their_own() -> None:

@@ -16,6 +16,8 @@ from gateway.dialects.openai.audio import FATES as AUDIO
 from gateway.dialects.openai.chat import FATES as CHAT
 from gateway.dialects.openai.completions import FATES as COMPLETIONS
 from gateway.dialects.openai.embeddings import FATES as EMBEDDINGS
+from gateway.dialects.openai.relayed import FORMS as RELAYED
+from gateway.dialects.openai.relayed import RelayedCodec
 from gateway.dialects.openai.responses import responses_codec
 from gateway.dialects.openai.responses.requests import FATES as RESPONSES
 
@@ -125,6 +127,15 @@ FORMS = [
         AUDIO,
         openai.translation_codec.parse_request,
         {"model": "m", "file": "AAAA", "response_format": "verbose_json"},
+    ),
+    *(
+        Form(title, path, RELAYED[operation].fates, RelayedCodec(operation).parse_request, least)
+        for title, path, operation, least in (
+            ("Rerank", "/v1/rerank", "rerank", {"model": "m", "query": "x", "documents": ["x"]}),
+            ("Speech", "/v1/audio/speech", "speech", {"model": "m", "input": "x"}),
+            ("Images", "/v1/images/generations", "images", {"model": "m", "prompt": "x"}),
+            ("Infill", "/infill", "infill", {"model": "m"}),
+        )
     ),
     Form(
         "Ollama embed",

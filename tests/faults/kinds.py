@@ -38,6 +38,11 @@ def _llamacpp(wire: Wire, r: Received) -> Said | None:
             return 200, {"input_tokens": _words(r), "object": "response.input_tokens"}, headers
         if path == "/v1/embeddings" and not wire.embeddings:
             return 501, {"error": {"code": 501, "message": NO_EMBEDDINGS, "type": "not_supported_error"}}, headers
+        operation = {"/v1/rerank": "rerank", "/infill": "infill"}.get(path, "")
+        if operation and r.body == b"{}":
+            lists = operation in wire.more
+            refused = {"code": 400 if lists else 501, "message": "nothing in it" if lists else "not supported"}
+            return refused["code"], {"error": {**refused, "type": "x"}}, headers  # type: ignore[return-value]
         if path == "/v1/embeddings" and r.body == b"{}":
             missing = {"code": 400, "message": '"input" or "content" must be provided', "type": "invalid_request_error"}
             return 400, {"error": missing}, headers
@@ -77,8 +82,9 @@ def _vllm(wire: Wire, r: Received) -> Said | None:
             return 200, {"count": n, "max_model_len": wire.n_ctx, "tokens": tokens, "token_strs": None}, headers
         if path == "/v1/embeddings" and (r.body == b"{}" or not wire.embeddings):
             return 404, {"detail": "Not Found"}, headers
-        if path == "/v1/audio/transcriptions" and r.body == b"{}":
-            status, words = (400, "no form") if wire.transcribes else (404, "Not Found")
+        operation = {"/v1/audio/transcriptions": "transcription", "/v1/rerank": "rerank"}.get(path, "")
+        if operation and r.body == b"{}":
+            status, words = (400, "nothing in it") if operation in wire.more else (404, "Not Found")
             return status, {"detail": words}, headers
         if path == "/v1/chat/completions" and b'"chat_template":"x"' in r.body:
             words = "Chat template is passed with request, but --trust-request-chat-template is not set."

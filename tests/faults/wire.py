@@ -106,7 +106,8 @@ def _object(body: bytes) -> dict[str, Any]:
 @dataclass
 class Wire:
     """`kind`: which server's probes it answers. `state` "loading" = it says that it still loads its model.
-    `key` = the bearer token that it wants, on probes too. `tls` = it listens for TLS, from its next start on."""
+    `more`: operations that its probes find beyond the usual. `key` = the bearer token that it wants, on probes too.
+    `tls` = it listens for TLS, from its next start on."""
 
     kind: Literal["llamacpp", "vllm", "openai", "mlx_lm"] = "llamacpp"
     model: str = answers.MODEL
@@ -114,7 +115,7 @@ class Wire:
     n_ctx: int = 4096
     slots: int = 2
     embeddings: bool = True
-    transcribes: bool = False
+    more: tuple[str, ...] = ()
     key: str | None = None
     tls: ssl.SSLContext | None = None
     state: Literal["ready", "loading"] = "ready"

@@ -37,7 +37,7 @@ async def ask(gateway: Running, path: str = TRANSCRIPTIONS, sound: bytes = SOUND
 
 
 async def served(upstreams: Upstreams, gateway_for: GatewayFor, kind: str = "llamacpp", **more: Any) -> Any:
-    [wire] = await upstreams(kind=kind, **{k: more.pop(k) for k in ("transcribes", "slots") if k in more})
+    [wire] = await upstreams(kind=kind, **{k: more.pop(k) for k in ("more", "slots") if k in more})
     wire.answer(Answer())
     return wire, await gateway_for(config(wire, **more))
 
@@ -130,7 +130,7 @@ def parts_of(wire: Any) -> list[tuple[str, bytes]]:
 
 @pytest.mark.parametrize("path", [TRANSCRIPTIONS, TRANSLATIONS])
 async def test_a_server_with_the_route(path: str, upstreams: Upstreams, gateway_for: GatewayFor):
-    wire, gateway = await served(upstreams, gateway_for, "vllm", transcribes=True)
+    wire, gateway = await served(upstreams, gateway_for, "vllm", more=("transcription",))
     wire.answer(Json(WORDS))
     got = await ask(gateway, path, language="de", prompt="x", temperature="0", response_format="verbose_json", zz="1")
     assert got.json() == {
@@ -153,7 +153,7 @@ async def test_a_server_with_the_route(path: str, upstreams: Upstreams, gateway_
 
 async def test_a_large_sound_over_the_route(upstreams: Upstreams, gateway_for: GatewayFor):
     """Above what goes in one piece: decoded while it is sent."""
-    wire, gateway = await served(upstreams, gateway_for, "vllm", transcribes=True)
+    wire, gateway = await served(upstreams, gateway_for, "vllm", more=("transcription",))
     wire.answer(Json(WORDS))
     large = wav(20.0)
     assert (await ask(gateway, sound=large)).status == 200
@@ -161,7 +161,7 @@ async def test_a_large_sound_over_the_route(upstreams: Upstreams, gateway_for: G
 
 
 async def test_the_route_and_a_stream(upstreams: Upstreams, gateway_for: GatewayFor):
-    wire, gateway = await served(upstreams, gateway_for, "vllm", transcribes=True)
+    wire, gateway = await served(upstreams, gateway_for, "vllm", more=("transcription",))
     wire.answer(Json(WORDS))
     first, last = [json.loads(e) for e in (await ask(gateway, stream="true")).events]
     assert first == {"type": "transcript.text.delta", "delta": WORDS["text"]}
@@ -169,7 +169,7 @@ async def test_the_route_and_a_stream(upstreams: Upstreams, gateway_for: Gateway
 
 
 async def test_times_only_where_a_server_tells_them(upstreams: Upstreams, gateway_for: GatewayFor):
-    plain, made_for_it = [*await upstreams(), *await upstreams(kind="vllm", transcribes=True)]
+    plain, made_for_it = [*await upstreams(), *await upstreams(kind="vllm", more=("transcription",))]
     segments = [{"id": 0, "start": 0.0, "end": 0.2, "text": "Hi"}]
     made_for_it.answer(Json({"text": "Hi", "language": "en", "duration": 0.2, "segments": segments}))
     gateway = await gateway_for(config(plain, made_for_it))
@@ -184,7 +184,7 @@ async def test_times_only_where_a_server_tells_them(upstreams: Upstreams, gatewa
 
 
 async def test_a_refusal_of_the_route(upstreams: Upstreams, gateway_for: GatewayFor):
-    wire, gateway = await served(upstreams, gateway_for, "vllm", transcribes=True)
+    wire, gateway = await served(upstreams, gateway_for, "vllm", more=("transcription",))
     wire.answer(Json({"error": {"message": "Audio too short", "type": "BadRequestError", "code": 400}}, status=400))
     got = await ask(gateway)
     assert got.status == 400 and "too short" in got.json()["error"]["message"]
@@ -282,7 +282,7 @@ async def test_a_key_is_needed_where_one_is(upstreams: Upstreams, gateway_for: G
 @pytest.mark.parametrize("transcribes", [False, True])
 async def test_leaving_closes_upstream(transcribes: bool, upstreams: Upstreams, gateway_for: GatewayFor):
     kind = "vllm" if transcribes else "llamacpp"
-    wire, gateway = await served(upstreams, gateway_for, kind, transcribes=transcribes)
+    wire, gateway = await served(upstreams, gateway_for, kind, more=("transcription",) if transcribes else ())
     wire.answer(Hang())
     async with RawClient(gateway.url) as client:
         gateway.sent += 1

@@ -4,7 +4,7 @@
     answers                                 whole answers
     stream, chunks, calls                   streams -> events
     encoder                                 events -> streams
-    completions, embeddings, audio, errors
+    completions, embeddings, audio, relayed, errors
 
 `chat_codec` and the others are what a server needs to speak it to a client.
 """
@@ -21,6 +21,7 @@ from gateway.dialects.openai.audio import TranscriptEncoder
 from gateway.dialects.openai.completions import CompletionDecoder, CompletionEncoder
 from gateway.dialects.openai.encoder import ChatEncoder
 from gateway.dialects.openai.errors import render_error
+from gateway.dialects.openai.relayed import RelayedCodec
 from gateway.dialects.openai.stream import ChatDecoder
 
 
@@ -124,6 +125,7 @@ __all__ = [
     "ChatCodec",
     "CompletionCodec",
     "EmbeddingCodec",
+    "RelayedCodec",
     "TranscriptionCodec",
     "chat_codec",
     "completion_codec",
