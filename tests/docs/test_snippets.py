@@ -101,12 +101,15 @@ def test_toml_is_toml(snippet: Snippet) -> None:
 
 
 @pytest.mark.parametrize("snippet", of("yaml"))
-def test_settings_are_settings(snippet: Snippet, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_are_settings(snippet: Snippet, tmp_path: Path) -> None:
     value = yaml.safe_load(snippet.text)
     assert isinstance(value, dict | list)
     if isinstance(value, dict) and set(value) <= set(Settings.model_fields):
         env = dict.fromkeys(re.findall(r"\b[A-Z][A-Z0-9_]*(?:KEY|TOKEN)\b", snippet.text), "x")
-        parse(snippet.text, env)
+        for name in re.findall(r"[\w/]+\.pem", snippet.text):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text("x")
+        parse(snippet.text, env, base=tmp_path)
 
 
 # ---- commands --------------------------------------------------------------------------------------------------------

@@ -27,8 +27,8 @@ def blocks(language: str) -> list[str]:
 def test_its_commands_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GATEWAY_CONFIG", raising=False)
-    for line in blocks("console")[0].splitlines():
-        program, *args = shlex.split(line.removeprefix("$ "))
+    for line in blocks("sh")[0].splitlines():
+        program, *args = shlex.split(line)
         assert program == "gateway" and run(args) == 0, line
     kiosk = next(k for k in read_keys(tmp_path / "keys.yaml")[0] if k.name == "kiosk")
     assert kiosk.revoked is not None and kiosk.requests_per_minute == 20
