@@ -140,11 +140,12 @@ class Gateway:
         NotBuilt, NeedsRestart or CertificateUnusable, and nothing has changed."""
         refuse_unbuilt(settings)
         check_fixed(self.settings, settings)
-        keys, door = Keys(settings, self.meters, now=time.monotonic()), Door(settings)
+        Keys(settings)  # with meters of its own, to see that it can be made
         if self.certificate is not None and settings.tls is not None:
             self.certificate.renew(settings.tls)
         self.fleet.apply(settings)
-        self.settings, self.keys, self.door = settings, keys, door
+        self.settings, self.door = settings, Door(settings)
+        self.keys = Keys(settings, self.meters, now=time.monotonic())
         self.memory.limit = settings.limits.memory
         self.log.set_level(settings.log.level)
         self.prober.sync()

@@ -54,7 +54,6 @@ def serve(args: argparse.Namespace) -> int:
 async def _served(args: argparse.Namespace, settings: Settings, path: Path | None) -> int:
     from gateway import app
     from gateway.engine.state import StateUnusable
-    from gateway.server.certificate import CertificateUnusable
     from gateway.server.listener import PortTaken
 
     scan: Scan | None = None
@@ -70,7 +69,7 @@ async def _served(args: argparse.Namespace, settings: Settings, path: Path | Non
         return await serving
     except PortTaken as e:
         raise Refused(str(e), "set another one with PORT= or `listen:`") from None
-    except (StateUnusable, CertificateUnusable) as e:
+    except StateUnusable as e:
         raise Refused(str(e)) from None
 
 

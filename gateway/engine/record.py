@@ -10,6 +10,7 @@ from gateway.canonical.events import Usage
 from gateway.canonical.facts import Target
 from gateway.engine.quota import Ticket
 from gateway.engine.receipt import fold_receipt
+from gateway.errors import ClientGone
 from gateway.observe import Log, Metrics, Soon
 
 
@@ -58,7 +59,8 @@ class Record:
         usage = self.usage
         if usage is not None and usage.input is not None:
             return usage.input + (usage.output or 0)
-        return self.ticket.reserved + self.deltas if self.first or self.status == 200 else 0
+        worked = self.first or (self.sent and self.status in (200, ClientGone.status))
+        return self.ticket.reserved + self.deltas if worked else 0
 
     @property
     def backend(self) -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ssl
 
-from gateway.settings import TlsSettings
+from gateway.settings import ConfigErrors, ConfigProblem, TlsSettings
 
 
-class CertificateUnusable(Exception):
+class CertificateUnusable(ConfigErrors):
     """The files of `tls` are no certificate and its key."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__([ConfigProblem("tls", message)])
 
 
 class Certificate:
@@ -33,11 +36,11 @@ def _loaded(context: ssl.SSLContext, files: TlsSettings) -> ssl.SSLContext:
     try:
         context.load_cert_chain(files.cert, files.key, password=_no_password)
     except ssl.SSLError as error:
-        raise CertificateUnusable(f"tls: {_why(error)} (cert: {files.cert}, key: {files.key})") from None
+        raise CertificateUnusable(f"{_why(error)} (cert: {files.cert}, key: {files.key})") from None
     except OSError as error:
-        raise CertificateUnusable(f"tls: can't read {error.filename or files.cert}: {error.strerror}") from None
+        raise CertificateUnusable(f"can't read {error.filename or files.cert}: {error.strerror}") from None
     except ValueError:
-        raise CertificateUnusable(f"tls: {files.key} wants a password: give a key without one") from None
+        raise CertificateUnusable(f"{files.key} wants a password: give a key without one") from None
     return context
 
 

@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from gateway.server.certificate import CertificateUnusable
 from gateway.settings import ConfigErrors, NeedsRestart, NotBuilt, Settings, load
 
 
@@ -34,7 +33,7 @@ async def follow(
         seen = content
         try:
             apply(load(config, env))
-        except (ConfigErrors, NotBuilt, NeedsRestart, CertificateUnusable) as e:
+        except (ConfigErrors, NotBuilt, NeedsRestart) as e:
             reject(str(e).splitlines())
         except Exception as e:  # noqa: BLE001  # a bug in one reload must not be the end of all reloads
             reject([f"an internal error ({type(e).__name__})"])

@@ -79,7 +79,8 @@ def _read(path: Path, never: int, why: str, fix: str) -> str:
             mode = os.fstat(file.fileno()).st_mode
             data = file.read(4 * MAX_CHARACTERS + 1)
     except OSError as error:
-        raise _problem(path, f"can't be read: {error.strerror or 'no such file'}") from None
+        whose = ": chown it to the user that the gateway runs as" if isinstance(error, PermissionError) else ""
+        raise _problem(path, f"can't be read: {error.strerror or 'no such file'}{whose}") from None
     if _HAS_MODES and mode & never:
         raise _problem(path, f"{why} (mode {mode & 0o777:04o}): chmod {fix} {path}")
     try:

@@ -11,6 +11,7 @@ import pytest
 
 from gateway.canonical.events import Usage
 from gateway.canonical.facts import Target
+from gateway.engine.quota import Meter, Quota
 from gateway.engine.record import Record, Recorder, fates_in
 from gateway.observe import Log, Metrics, Soon
 from tests.faults.running import Metrics as Read
@@ -33,6 +34,30 @@ def finished(**fields: Any) -> Record:
         "usage": Usage(7, 5, cached=3),
     }
     return Record("req-1", "openai", "chat", 100.0, **{**usual, **fields})
+
+
+@pytest.mark.parametrize(
+    ("fields", "used"),
+    [
+        ({}, 12),
+        ({"usage": None}, 43),  # nobody counted: what was expected, and what was seen
+        ({"usage": None, "status": 502}, 43),  # broken off
+        ({"usage": None, "status": 502, "first": 0.0, "deltas": 0}, 0),  # the server's fault
+        ({"usage": None, "status": 499, "first": 0.0, "deltas": 0}, 40),  # the client left while it worked
+        ({"usage": None, "status": 499, "first": 0.0, "deltas": 0, "sent": 0.0}, 0),
+        ({"usage": None, "first": 0.0, "deltas": 0}, 40),
+        ({"usage": None, "first": 0.0, "deltas": 0, "sent": 0.0}, 0),  # explained
+        ({"operation": "count_tokens"}, 0),
+        ({"usage": Usage(7)}, 7),
+    ],
+)
+def test_what_a_limited_key_is_charged(fields: dict[str, Any], used: int):
+    record = finished(**{k: v for k, v in fields.items() if k != "operation"})
+    record.operation = fields.get("operation", "chat")
+    assert record.used == 0  # nobody limits it
+    record.ticket = Meter(Quota(tokens=1000), 0.0).enter(0.0)
+    record.ticket.reserve(40, 0.0)
+    assert record.used == used
 
 
 class Kept:

@@ -113,6 +113,14 @@ def test_a_secret_that_is_not_there_or_another(file: Path):
     assert read_keys(file)[0] == ()  # nobody may come in: nothing to check
 
 
+def test_a_file_of_somebody_else(file: Path, monkeypatch: pytest.MonkeyPatch):
+    def refused(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refused)
+    assert said(file) == "keys.yaml: can't be read: Permission denied: chown it to the user that the gateway runs as"
+
+
 def test_a_file_that_is_not_there_or_no_file(tmp_path: Path):
     with pytest.raises(ConfigErrors) as raised:
         parse("auth: {keys_file: no/keys.yaml}", {}, "f.yaml", tmp_path)
