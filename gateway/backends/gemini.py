@@ -27,29 +27,13 @@ import msgspec
 from gateway.backends import Busyness, Call, Discovery, Liveness, Model, Place, Probe, Reply
 from gateway.backends.base import HINTS, Json, number_in, post
 from gateway.backends.wire import refusal
+from gateway.backends.wire.generate import foreign, many_stops, ready
 from gateway.backends.wire.listing import alive_state, json_of
-from gateway.backends.wire.media import fit_media
-from gateway.backends.wire.prepare import MEANING
 from gateway.backends.wire.refusal import Signs
 from gateway.backends.wire.scrub import scrub
 from gateway.backends.wire.stopping import Stopping
-from gateway.canonical.content import (
-    Audio,
-    Document,
-    Image,
-    Message,
-    Opaque,
-    Part,
-    Text,
-    Thinking,
-    ToolCall,
-    ToolResult,
-    Video,
-)
-from gateway.canonical.custom import FIELD, as_function
 from gateway.canonical.events import Answer
 from gateway.canonical.facts import Facts, Target
-from gateway.canonical.identity import same
 from gateway.canonical.requests import (
     Chat,
     Completion,
@@ -57,33 +41,25 @@ from gateway.canonical.requests import (
     Embedding,
     Relayed,
     Request,
-    ThinkingConfig,
     Transcription,
 )
 from gateway.dialects import Decoder
 from gateway.dialects.gemini import decoder, embeddings, requests
 from gateway.dialects.gemini.decoder import StreamDecoder
 from gateway.dialects.gemini.errors import error_object, read_error
-from gateway.dialects.gemini.fields import DIALECT
-from gateway.dialects.gemini.models import is_gemma, name_facts, no_system, receiver_of
-from gateway.dialects.gemini.receiver import Receiver
+from gateway.dialects.gemini.models import name_facts, receiver_of
 from gateway.errors import (
     BadCredentials,
     BadResponse,
     GatewayError,
     NeedsOtherForm,
     NotImplementedHere,
-    PartRefused,
-    UnsupportedParameter,
     UpstreamRefused,
 )
 from gateway.filters.stop import Stop
 
 API: Final = "/v1beta"
 _PAGES: Final = 10
-_SAFETY_ONLY: Final = frozenset({"safetySettings"})
-_STOPS: Final = 5
-"""Stop texts that it takes. Where there are more it is asked for a stream, which is ended here."""
 
 _LADDER: Final[tuple[tuple[re.Pattern[str], dict[str, Any]], ...]] = (
     (re.compile(r"Unknown name \"id\" at '[^']{0,120}function_?(?:call|response)", re.IGNORECASE), {"call_ids": False}),
@@ -171,7 +147,7 @@ class Backend:
         """Raises BadRequest, with a path, for what the target can't take."""
         if isinstance(request, Embedding):
             body = embeddings.render_request(replace(request, model=target.model))
-            return _call(target, "batchEmbedContents", body, _foreign(request, list(request.dropped)))
+            return _call(target, "batchEmbedContents", body, foreign(request, list(request.dropped)))
         if isinstance(request, Completion):
             raise NotImplementedHere("servers of this kind complete no raw text")
         if isinstance(request, Transcription | Relayed):
@@ -180,13 +156,13 @@ class Backend:
             return self.count(request, target, facts)
         dropped = list(request.dropped)
         body = self._body(request, target, facts, dropped)
-        if request.stream or _many_stops(request):
+        if request.stream or many_stops(request):
             return _call(target, "streamGenerateContent?alt=sse", body, dropped, streamed=True)
         return _call(target, "generateContent", body, dropped)
 
     def _body(self, chat: Chat, target: Target, facts: Facts, dropped: list[str]) -> Json:
         receiver = receiver_of(target.model, facts)
-        body = requests.render_request(_ready(chat, target.model, facts, receiver, dropped), receiver)
+        body = requests.render_request(ready(chat, target.model, facts, receiver, dropped), receiver)
         del body["model"]
         return body
 
@@ -196,7 +172,7 @@ class Backend:
         chat = request if isinstance(request, Chat) else None
         expected = chat.choices if chat is not None else 1
         decoder = StreamDecoder(_declared(chat), expected)
-        if chat is None or not _many_stops(chat):
+        if chat is None or not many_stops(chat):
             return decoder
         return Stopping(decoder, Stop(chat.sampling.stop or [], expected))
 
@@ -275,116 +251,6 @@ class Backend:
         """It does not say."""
         return None
         yield  # a generator, like every kind's
-
-
-def _many_stops(chat: Chat) -> bool:
-    return len(chat.sampling.stop or ()) > _STOPS
-
-
-def _ready(chat: Chat, model: str, facts: Facts, receiver: Receiver, dropped: list[str]) -> Chat:
-    """The chat as the target takes it; names in `dropped` what it does not get. Nothing of `chat` is changed."""
-    gemma = is_gemma(model)
-    bound = []
-    for field in chat.bound:
-        if field.dialect == DIALECT and not gemma:
-            bound.append(field)
-        elif field.offer:
-            dropped.append(field.path)
-        else:
-            raise UnsupportedParameter(f"{field.name} is not enabled for models/{chat.model}", param=field.path)
-    if (
-        gemma
-        and chat.output is not None
-        and chat.tools
-        and (chat.tool_choice is None or chat.tool_choice.mode != "none")
-    ):
-        raise UnsupportedParameter("this server can't call tools while it keeps to a format: ask for one of the two")
-    sampling = chat.sampling
-    if _many_stops(chat):
-        sampling = replace(sampling, stop=(sampling.stop or [])[:_STOPS])
-    dropped += [n for n in ("min_p", "repetition_penalty", "logit_bias") if getattr(chat.sampling, n) is not None]
-    if chat.parallel_tool_calls is False:
-        dropped.append("parallel_tool_calls")
-    _foreign(chat, dropped)
-    messages = [_message(m, facts, receiver, dropped) for m in chat.messages]
-    if no_system(model):
-        messages = _without_system(messages)
-    return replace(
-        chat,
-        messages=messages,
-        tools=[as_function(t) for t in chat.tools],  # and a filter turns their calls back
-        sampling=sampling,
-        bound=bound,
-        thinking=_thinking(chat.thinking, model, facts, receiver, dropped),
-        extra=_own_extra(chat, gemma, dropped),
-    )
-
-
-def _foreign(request: Chat | Embedding, dropped: list[str]) -> list[str]:
-    """Names the fields that other dialects brought. Raises UnsupportedParameter for one that changes the answer."""
-    for dialect, keys in (request.extra or {}).items():
-        if dialect == DIALECT or "." in dialect:
-            continue
-        for key in keys:
-            if key in MEANING:
-                raise UnsupportedParameter(f"this server does not have `{key}`", param=key)
-            dropped.append(key)
-    return dropped
-
-
-def _own_extra(chat: Chat, gemma: bool, dropped: list[str]) -> Any:
-    own = (chat.extra or {}).get(DIALECT) or {}
-    if not gemma:
-        return chat.extra
-    dropped += [key for key in own if key not in _SAFETY_ONLY]
-    kept = {key: value for key, value in own.items() if key in _SAFETY_ONLY}
-    return {DIALECT: kept} if kept else None
-
-
-def _thinking(
-    asked: ThinkingConfig, model: str, facts: Facts, receiver: Receiver, dropped: list[str]
-) -> ThinkingConfig:
-    """Nothing asked is off, said outright; where a model can't be told that, it does what it does."""
-    if asked.enabled and (facts.thinking is False or not (receiver.levels or receiver.budget)):
-        dropped.append("thinking")
-        return ThinkingConfig(include=asked.include)
-    if asked.enabled is None and (receiver.levels or (receiver.budget and "-pro" not in model)):
-        return ThinkingConfig(enabled=False, include=asked.include)
-    return asked
-
-
-def _message(message: Message, facts: Facts, receiver: Receiver, dropped: list[str]) -> Message:
-    if not receiver.thoughts and any(isinstance(p, Thinking) for p in message.parts):
-        dropped.append("thinking of earlier turns")
-    parts = [_part(p, facts) for p in message.parts]
-    return message if same(parts, message.parts) else replace(message, parts=parts)
-
-
-def _part(part: Part, facts: Facts) -> Part:
-    if isinstance(part, Image | Audio | Video | Document):
-        media = fit_media(part, facts)
-        return part if media is part.media else replace(part, media=media)
-    if isinstance(part, ToolResult) and isinstance(part.content, list):
-        return replace(part, content=[_part(p, facts) for p in part.content])
-    if isinstance(part, ToolCall) and part.kind == "custom":
-        arguments = msgspec.json.encode({FIELD: part.arguments}).decode()
-        return replace(part, kind="function", arguments=arguments)
-    if isinstance(part, Opaque) and part.dialect != DIALECT:
-        raise PartRefused(f"no server of this kind knows a part of type {part.type[:40]!r}", param=part.path)
-    return part
-
-
-def _without_system(messages: list[Message]) -> list[Message]:
-    """The instructions at the beginning of the user's first words."""
-    system = [p for m in messages if m.role in ("system", "developer") for p in m.parts if isinstance(p, Text)]
-    others = [m for m in messages if m.role not in ("system", "developer")]
-    if not system:
-        return messages
-    words: list[Part] = [Text("\n".join(p.text for p in system) + "\n\n", path=system[0].path)]
-    for i, message in enumerate(others):
-        if message.role == "user":
-            return [*others[:i], replace(message, parts=[*words, *message.parts]), *others[i + 1 :]]
-    return [Message("user", words, path=system[0].path), *others]
 
 
 def _declared(chat: Chat | None) -> frozenset[str]:

@@ -76,7 +76,7 @@ def prepare(chat: Chat, facts: Facts, manner: Manner, dropped: list[str]) -> Cha
     if chat.bound:
         _bound(chat, dropped)
     if chat.output is not None and chat.output.kind == "choice" and manner.extras.isdisjoint(_CHOOSERS):
-        raise UnsupportedParameter("this server can't be held to a choice of texts")
+        raise UnsupportedParameter("this server can't be held to a choice of texts", param=chat.output.path or None)
     messages = [_message(m, facts, manner, dropped) for m in chat.messages]
     if not manner.result_media and any(m.role == "tool" for m in messages):
         messages = _hoisted(messages)
@@ -220,6 +220,8 @@ def _part(part: Part, facts: Facts, manner: Manner, dropped: list[str]) -> Part:
         return part
     if isinstance(part, Image | Audio | Video | Document):
         media = fit_media(part, facts)
+        if media.clip is not None and media.clip.fps is not None:
+            dropped.append("video fps")  # how often a server looks is its own setting
         return part if media is part.media else replace(part, media=media)
     if isinstance(part, ToolCall):
         return _call(part, manner)

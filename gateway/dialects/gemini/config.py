@@ -157,7 +157,7 @@ def _schema(schema: Json, mime: str, path: str) -> OutputFormat:
     values = schema.get("enum")
     if not isinstance(values, list) or not values or not all(isinstance(v, str) and v for v in values):
         raise BadRequest(f"`{path}.enum` must list the texts to choose from", param=f"{path}.enum")
-    return OutputFormat("choice", choices=values)
+    return OutputFormat("choice", choices=values, path="generationConfig.responseSchema")
 
 
 def _format(value: object, path: str) -> OutputFormat | None:

@@ -1,3 +1,4 @@
+from base64 import b64encode
 from copy import deepcopy
 from dataclasses import replace
 
@@ -8,12 +9,25 @@ from hypothesis import strategies as st
 
 from gateway.backends.wire.prepare import Manner, object_text, prepare
 from gateway.backends.wire.samples import PNG
-from gateway.canonical.content import Image, Media, Message, Opaque, Refusal, Text, Thinking, ToolCall, ToolResult
+from gateway.canonical.content import (
+    Clip,
+    Image,
+    Media,
+    Message,
+    Opaque,
+    Refusal,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    Video,
+)
 from gateway.canonical.facts import Facts
 from gateway.canonical.requests import Bound, Chat, OutputFormat, Sampling, Tool, ToolChoice
 from gateway.errors import BadRequest, PartRefused, UnsupportedParameter
 
 PLAIN = Manner()
+MP4 = bytes([0, 0, 0, 24]) + b"ftypmp42" + bytes(4) + b"mp42isom"
 WHOLE = Manner(whole_dialect=True)
 
 
@@ -239,6 +253,17 @@ def test_what_is_bound_to_another_dialect_is_an_offer_or_refused() -> None:
     with pytest.raises(UnsupportedParameter) as caught:
         ready(request)
     assert caught.value.param == "tools[1].googleSearch" and "googleSearch is not enabled" in caught.value.message
+
+
+def test_how_often_a_video_is_looked_at_is_named() -> None:
+    """It has no field with most servers; a piece of a video is another matter, and refused."""
+    video = Video(Media("video/mp4", base64=b64encode(MP4).decode(), clip=Clip(fps=2.0)), path="p")
+    out, dropped = ready(chat(Message("user", [video])), facts=Facts(video=True))
+    assert dropped == ["video fps"] and out.messages[0].parts == [video]
+    cut = replace(video, media=replace(video.media, clip=Clip(start=10.0)))
+    with pytest.raises(PartRefused) as e:
+        ready(chat(Message("user", [cut])), facts=Facts(video=True))
+    assert e.value.param == "p"
 
 
 def test_a_choice_of_texts_needs_a_server_that_can_be_held_to_it() -> None:
