@@ -22,7 +22,9 @@ laws: ## every law a thousand times, with other examples than the last time: min
 test-sdks: ## the official SDKs (openai, google-genai, anthropic, ...) against real servers, in an environment of their own
 	@sh scripts/clients sdks
 	@.cache/sdks/bin/python -m pytest -rs -W ignore tests/sdks $(ARGS)
-	@PYTHONPATH=.cache/genai .cache/sdks/bin/python -m pytest -rs -W ignore tests/sdks/test_google_genai.py $(ARGS) || [ $$? = 5 ] # 5: ARGS chose none of these
+	@for major in genai genai1; do \
+		PYTHONPATH=.cache/$$major .cache/sdks/bin/python -m pytest -rs -W ignore tests/sdks/test_google_genai.py $(ARGS) || [ $$? = 5 ] || exit 1; \
+	done # 5: ARGS chose none of these
 
 test-watch: ## alerts and dashboards: promtool, and a real Prometheus that watches a real gateway under load
 	$(SETUP) dev

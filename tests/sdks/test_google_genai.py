@@ -1,5 +1,5 @@
-"""The official `google-genai` SDK in front of real llama.cpp servers, and of recorded bytes. Run once for each of two
-majors (`make test-sdks`): one speaks `/v1`, the other `/v1beta`."""
+"""The official `google-genai` SDK in front of real llama.cpp servers, and of recorded bytes. Run once for each of three
+majors (`make test-sdks`): 3.x speaks `/v1`, the others `/v1beta`."""
 
 from __future__ import annotations
 
