@@ -41,6 +41,13 @@ async def test_the_sound_of_a_video(client: Client):
     assert silent.status_code == 415 and "no sound track" in silent.json()["error"]["message"]
 
 
+async def test_strict_refuses_what_would_be_changed(client: Client):
+    strict = {"gateway": '{"parts": "strict"}'}
+    got = await sent(client, made.sound("opus", 1.0), "memo.ogg", **strict)
+    assert (got.status_code, got.json()["error"]["param"]) == (400, "file"), got.text
+    assert (await sent(client, made.sound("mp3", 1.0), "memo.mp3", **strict)).status_code == 200
+
+
 async def test_more_than_a_minute_is_heard(client: Client):
     got = await sent(client, made.sound("opus", 70.0), "long.ogg", response_format="verbose_json")
     assert got.status_code == 200, got.text

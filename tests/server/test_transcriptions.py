@@ -13,11 +13,13 @@ import pytest
 
 from gateway.demo.media import png, wav
 from gateway.server.multipart import FormReader, Part, boundary_of
+from tests import made
 from tests.conftest import GatewayFor, Upstreams
 from tests.faults import answers
 from tests.faults.rawclient import RawClient, Response, json_request, request_bytes
 from tests.faults.running import CANARY, CHAT, KEY, PROMPT, PUBLIC, Running, config
 from tests.faults.steps import Answer, Events, Finish, Hang, Head, Json, Reset
+from tests.made import needs_ffmpeg
 from tests.server.test_form import file
 from tests.server.test_multipart import field, form
 
@@ -267,6 +269,24 @@ async def test_sound_stays_home(operations: list[str], upstreams: Upstreams, gat
     wire.answer(Json(WORDS), path=TRANSCRIPTIONS)
     allowed = await gateway_for(config(wire, privacy={"audio": "any"}, **hosted))
     assert (await ask(allowed)).status == 200
+
+
+@needs_ffmpeg
+async def test_a_video_is_one_and_only_its_sound_leaves(upstreams: Upstreams, gateway_for: GatewayFor):
+    pytest.importorskip("av", reason="the extra `media` is not installed")
+    film = made.video("mp4", 1.0)
+    [wire] = await upstreams(kind="openai")
+    wire.answer(Json(WORDS), path=TRANSCRIPTIONS)
+    hosted = {"backends": {"one": {"local": False, "facts": {"operations": ["transcription"]}}}}
+    for kept in ("video", "image", "audio"):
+        gateway = await gateway_for(config(wire, privacy={"audio": "any", kept: "local"}, **hosted))
+        got = await ask(gateway, sound=film)
+        assert (got.status, got.json()["error"]["code"]) == (403, "privacy_rail"), kept
+    assert not wire.requests
+    gateway = await gateway_for(config(wire, privacy={"audio": "any"}, **hosted))
+    got = await ask(gateway, sound=film)
+    assert got.status == 200 and got.header("x-gateway-parts") == "0=audio>wav16k,claimed=audio/wav"
+    assert parts_of(wire)[-1][1][8:12] == b"WAVE"
 
 
 async def test_a_key_is_needed_where_one_is(upstreams: Upstreams, gateway_for: GatewayFor):
