@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import shlex
 import shutil
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from gateway.connect.clients import CLIENTS, Connection
 from gateway.connect.files import CannotMerge, write
@@ -26,6 +28,8 @@ def main(argv: Sequence[str]) -> int:
     options = _parser().parse_args(own)
     if given is not None and given[:1] != ["run"]:
         return _refuse("after -- comes: run, and what the client is to be given", 2)
+    if options.json and (options.write or given is not None):
+        return _refuse("--json only prints: leave --write and run out", 2)
     from gateway.report.asking import NoGateway  # not before the command line is read: it takes half a second
 
     try:
@@ -39,7 +43,9 @@ def main(argv: Sequence[str]) -> int:
         return 1
     if given is not None:
         return _run(connection, given[1:], wrote=options.write)
-    if not options.write:
+    if options.json:
+        _say(json.dumps(view(CLIENTS[options.client](shown(fleet)), fleet), indent=2))
+    elif not options.write:
         sys.stdout.write(told(CLIENTS[options.client](shown(fleet)), fleet, os.environ))
     return 0
 
@@ -59,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--url", default=DEFAULT_URL, help="the gateway (%(default)s)")
     p.add_argument("--model", help="the model that the client asks for (default: the first that suits an agent)")
     p.add_argument("--key-env", default="GATEWAY_API_KEY", help="the variable that holds the gateway's key")
+    p.add_argument("--json", action="store_true", help="as JSON")
     p.add_argument("--write", action="store_true", help="put it into the client's file; what was there is kept beside")
     return p
 
@@ -91,6 +98,19 @@ def told(connection: Connection, fleet: Fleet, env: Mapping[str, str]) -> str:
         out += ["", f"# start: {shlex.join(connection.argv[:1])}"]
     out += [f"# {note}" for note in connection.notes]
     return "\n".join(out) + "\n"
+
+
+def view(connection: Connection, fleet: Fleet) -> dict[str, Any]:
+    """The same for a program. `connection` was made of `shown(fleet)`."""
+    return {
+        "gateway": fleet.url,
+        "model": fleet.model.name,
+        "key_env": fleet.key_env or None,
+        "env": dict(connection.env),
+        "files": [{"path": file.path, "text": file.text()} for file in connection.files],
+        "start": list(connection.argv),
+        "notes": list(connection.notes),
+    }
 
 
 def _quoted(value: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib.util
+import json
 import os
 import signal
 import sys
@@ -37,6 +38,8 @@ def main(argv: Sequence[str]) -> int:
     options = _parser().parse_args(argv)
     port: int = options.port
     absent = [name for name in ("xllamacpp", "gguf", "numpy") if importlib.util.find_spec(name) is None]
+    if options.json and not options.once:
+        return _refuse("--json goes with --once")
     if absent:
         return _refuse(f"{' and '.join(absent)} missing; this adds what the demo needs:  {ADD_EMBEDDED}")
     cache = cache_dir(os.environ)
@@ -47,7 +50,9 @@ def main(argv: Sequence[str]) -> int:
         if options.config_only:
             _say(fleet.config(f"{HOST}:{port}"))
             return 0
-        return asyncio.run(demo(fleet, port, cache / f"demo-{port}", serve_gateway, once=options.once))
+        return asyncio.run(
+            demo(fleet, port, cache / f"demo-{port}", serve_gateway, once=options.once, as_json=options.json)
+        )
     except ChildFailed as e:
         return _refuse(e.report())
     except (ValueError, OSError) as e:
@@ -76,18 +81,19 @@ async def serve_gateway(config: str, *, ready: Callable[[str], None], stop: asyn
         raise OSError(str(e)) from e
 
 
-async def demo(fleet: Fleet, port: int, folder: Path, serve: Serve, *, once: bool) -> int:
+async def demo(fleet: Fleet, port: int, folder: Path, serve: Serve, *, once: bool, as_json: bool = False) -> int:
     """Starts the fleet and then the gateway, tells what to try, and stops all of it at the end. Raises ChildFailed.
 
     `folder` gets the servers' logs and the bodies of the calls. `once` = make the calls, print the answers, and stop.
     """
+    say = _aside if as_json else _say
     for line in fleet.missing:
-        _say(f"Note: {line}\n")
+        say(f"Note: {line}\n")
     calls = demo_calls(fleet)
     write_bodies(calls, folder)
     _end_on_sigterm()
-    async with Supervisor(folder / "logs", notify=lambda line: _say(f"demo: {line}\n")) as supervisor:
-        _say(f"Starting {len(fleet.servers)} llama.cpp servers: {', '.join(s.name for s in fleet.servers)}\n")
+    async with Supervisor(folder / "logs", notify=lambda line: say(f"demo: {line}\n")) as supervisor:
+        say(f"Starting {len(fleet.servers)} llama.cpp servers: {', '.join(s.name for s in fleet.servers)}\n")
         await supervisor.start_all([s.child() for s in fleet.servers])
         up: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         stop = asyncio.Event()
@@ -98,7 +104,7 @@ async def demo(fleet: Fleet, port: int, folder: Path, serve: Serve, *, once: boo
             if serving.done():
                 return serving.result() or 1
             if once:
-                failures = await make_calls(calls, up.result())
+                failures = await make_calls(calls, up.result(), as_json=as_json)
                 stop.set()
                 return await serving or (1 if failures else 0)
             _say(invitation(calls, up.result(), folder))
@@ -118,7 +124,7 @@ def invitation(calls: Sequence[DemoCall], url: str, folder: Path) -> str:
     return "\n".join(lines)
 
 
-async def make_calls(calls: Sequence[DemoCall], url: str) -> int:
+async def make_calls(calls: Sequence[DemoCall], url: str, *, as_json: bool = False) -> int:
     """Sends them one after the other and prints what comes back. Returns how many answers were not as expected."""
     failures = 0
     async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=120.0) as http:
@@ -127,10 +133,15 @@ async def make_calls(calls: Sequence[DemoCall], url: str) -> int:
             text = _text_of(answer)
             problem = call.problem(answer.status_code, answer.headers, text)
             failures += problem is not None
+            if as_json:
+                headers = {name: answer.headers[name] for name in HEADERS if name in answer.headers}
+                told = {"call": call.name, "status": answer.status_code, "headers": headers, "text": text}
+                _say(json.dumps({**told, "ok": problem is None, "problem": problem}) + "\n")
+                continue
             shown = [f"   {name}: {answer.headers[name]}" for name in HEADERS if name in answer.headers]
             verdict = "as expected" if problem is None else f"NOT as expected: {problem}"
             _say("\n".join([f"\n{call.title}", *shown, f"   {text.strip() or answer.text}", f"   {verdict}", ""]))
-    if not any(call.name == "video" for call in calls):
+    if not as_json and not any(call.name == "video" for call in calls):
         _say("\nThe video call is skipped: there is no ffmpeg\n")
     return failures
 
@@ -164,6 +175,7 @@ def _parser() -> argparse.ArgumentParser:
     port = os.environ.get("PORT") or PORT
     p.add_argument("--port", type=int, default=port, metavar="N", help=f"of the gateway (PORT, else {PORT})")
     p.add_argument("--once", action="store_true", help="make the calls, print the answers, and stop")
+    p.add_argument("--json", action="store_true", help="with --once: one JSON line for each call")
     p.add_argument("--config-only", action="store_true", help="print the configuration and start nothing")
     return p
 
@@ -176,3 +188,8 @@ def _refuse(why: str) -> int:
 def _say(text: str) -> None:
     sys.stdout.write(text)
     sys.stdout.flush()
+
+
+def _aside(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.backends import Call, kinds, load
+from gateway.backends.wire.detect import GENERAL, GUESSED
 from gateway.canonical.facts import Facts, Finding
 from gateway.engine.fleet import Fleet, Server
 from gateway.engine.probe import Prober
@@ -73,6 +74,9 @@ def known(server: Server, *, in_container: bool) -> list[Finding]:
     out = list(server.findings)
     why = any(f.code in _SERVER_CODES for f in out)
     told = {(f.code, f.model) for f in out}
+    if server.settings.kind is None and server.kind == GENERAL:
+        fix = "say its `kind:` if it has one, and in `facts:` what it can do"
+        out.append(Finding("kind-guessed", GUESSED, fix))
     absent = server.state in ("down", "unprobed", "loading")
     if absent and not why:
         out.append(state_finding(server.state, server.detail, "", url, in_container=in_container))

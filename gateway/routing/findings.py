@@ -27,6 +27,10 @@ CODES: dict[str, tuple[Level, str]] = {
     "web-page": ("error", "A web page answers at the address, not an API."),
     "other-api": ("error", "Something answers that is not a server of the configured kind."),
     "wrong-kind": ("warning", "The server is of another kind than the configuration says."),
+    "kind-guessed": (
+        "note",
+        "Nothing tells what kind of server it is: it is taken for one that speaks the OpenAI API.",
+    ),
     "no-models": ("error", "The server answers and lists no models."),
     "wrong-model": ("error", "The server does not list the model that the configuration names."),
     "which-model": ("warning", "The server does not say which of its models it has loaded."),

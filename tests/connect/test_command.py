@@ -41,6 +41,16 @@ async def test_printed(upstreams: Upstreams, gateway_for: GatewayFor, tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
+async def test_as_json(upstreams: Upstreams, gateway_for: GatewayFor, tmp_path: Path):
+    gateway = await served(upstreams, gateway_for)
+    code, out, _ = await run(tmp_path, "claude", "--url", gateway.url, "--model", PUBLIC, "--json")
+    told = json.loads(out)
+    assert (code, told["gateway"], told["model"], told["start"]) == (0, gateway.url, PUBLIC, ["claude"])
+    [file] = told["files"]
+    assert json.loads(file["text"])["env"]["ANTHROPIC_BASE_URL"] == gateway.url
+    assert list(tmp_path.iterdir()) == []
+
+
 async def test_written_beside_what_is_there(upstreams: Upstreams, gateway_for: GatewayFor, tmp_path: Path):
     gateway = await served(upstreams, gateway_for)
     settings = tmp_path / ".claude/settings.json"

@@ -105,6 +105,17 @@ async def test_once_makes_the_calls_and_leaves_no_process(
 
 
 @pytest.mark.real
+async def test_what_comes_back_as_json(cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fleet, stand_in = plan(cache), StandIn(wrong="eyes")
+    assert await run.demo(fleet, free_ports(1)[0], tmp_path, stand_in, once=True, as_json=True) == 1
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["call"] for line in lines][:3] == ["text", "picture", "sound"]
+    assert [line["ok"] for line in lines] == [line["problem"] is None for line in lines]
+    assert lines[2]["problem"] == "it went to eyes/m, not to ears"
+    assert lines[1]["headers"]["x-gateway-target"] == "eyes/m"
+
+
+@pytest.mark.real
 async def test_an_answer_from_the_wrong_server_is_a_failure(
     cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -46,6 +46,12 @@ async def test_nothing(wire: Wire) -> None:
     assert await ill({"one": {"kind": "llamacpp", "url": wire.url}}) == {}
 
 
+async def test_a_kind_that_nothing_tells() -> None:
+    async with Wire(kind="openai") as it:
+        assert "kind-guessed" in (await ill({"one": it.url}))["one"]
+        assert "kind-guessed" not in (await ill({"one": {"kind": "openai", "url": it.url}})).get("one", [])
+
+
 async def test_what_does_not_answer() -> None:
     gone = Refused()
     try:
