@@ -182,7 +182,10 @@ async def port(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[int]:
         await supervisor.start_all([s.child() for s in fleet.servers])
         config = fleet.config(f"127.0.0.1:{chosen}")
         serving = asyncio.create_task(serve_gateway(config, ready=lambda url: up.set(), stop=stop))
-        await up.wait()
+        listening = asyncio.create_task(up.wait())
+        await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            raise AssertionError(f"it ended before it listened: {serving.exception() or serving.result()}")
         yield chosen
         stop.set()
         await serving
