@@ -33,6 +33,8 @@ class Prober:
         self._fleet = fleet
         self._changed = changed
         self._asker = Asker()
+        self._strangers: set[str] = set()
+        """Who answers and is of no known kind: nothing is urgent about them, and each look takes many calls."""
         self._loops: dict[str, tuple[Server, asyncio.Task[None]]] = {}
         self._wake: dict[str, asyncio.Event] = {}
 
@@ -100,7 +102,8 @@ class Prober:
             except Exception as e:  # noqa: BLE001  # whatever a server says, the watch on it goes on
                 self._unreadable(server, e)
             liveness = server.settings.timeouts.liveness
-            pause = liveness * random.uniform(0.8, 1.2) if server.state in STEADY else min(1.0, liveness)
+            calm = server.state in STEADY or server.name in self._strangers
+            pause = liveness * random.uniform(0.8, 1.2) if calm else min(1.0, liveness)
             event = self._wake[server.name]
             with suppress(TimeoutError):
                 await asyncio.wait_for(event.wait(), pause)
@@ -200,11 +203,14 @@ class Prober:
     async def _detect(self, server: Server) -> None:
         """Finds out what kind of server answers at an address whose kind was not given."""
         found: Detected = await self._run(server, detect())
+        self._strangers.discard(server.name)
         if found.backend is not None:
             server.detected(found.backend)
         elif found.gateway:
             server.detected(load(GENERAL))  # somebody wants one behind the other
         else:
+            if found.models.status not in (0, 503):
+                self._strangers.add(server.name)
             what = trouble(found.models)
             server.detail, server.findings = what.detail, what.findings
 

@@ -116,7 +116,10 @@ class Scan:
         """Until it is cancelled; calls `changed` whenever `backends` says something else."""
         while True:
             await asyncio.sleep(EVERY)
-            if await self.again(is_down):
+            news = False
+            with suppress(Exception):  # whatever somebody says at a port, the look-out goes on
+                news = await self.again(is_down)
+            if news:
                 changed()
 
     async def _look(self, spots: Iterable[Spot], seconds: float) -> None:

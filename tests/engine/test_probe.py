@@ -311,3 +311,25 @@ async def test_what_is_of_no_kind_stays_so():
     server = fleet.servers["mac"]
     assert (server.kind, server.state) == ("unknown", "down")
     assert server.detail.startswith("a web page answers there")
+
+
+@pytest.mark.parametrize(("reply", "seldom"), [(PAGE, True), (Reply(503), False)])
+async def test_who_answers_and_is_of_no_kind_is_asked_seldom(reply: Reply, seldom: bool, monkeypatch: Any):
+    paused: list[float] = []
+
+    async def pause(waiting: Any, seconds: float) -> None:
+        waiting.close()
+        paused.append(seconds)
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(asyncio, "wait_for", pause)
+    async with replaying({"/v1/models": reply}) as replay:
+        fleet = Fleet()
+        fleet.apply(parse(yaml.safe_dump({"backends": {"mac": replay.url}, "timeouts": {"liveness": 100}}), {}))
+        prober = Prober(fleet, lambda *_: None)
+        prober.sync()
+        async with asyncio.timeout(20):
+            while len(paused) < 2:
+                await asyncio.sleep(0.001)
+        await prober.close()
+    assert all(80 <= p <= 120 for p in paused) if seldom else set(paused) == {1.0}
