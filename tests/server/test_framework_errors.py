@@ -41,7 +41,7 @@ def ollama(got: Response) -> None:
 
 CASES: list[tuple[Any, str, str, dict[str, str], bytes, int]] = [
     *((openai, "GET", f"/v1/{p}", JSON, b"", 404) for p in ("nothing", "responses/x/nothing", "files/x/y/z")),
-    *((openai, "POST", f"/v1/{p}", JSON, b"{}", 404) for p in ("images/generations", "batches", "moderations")),
+    *((openai, "POST", f"/v1/{p}", JSON, b"{}", 404) for p in ("conversations", "batches", "moderations")),
     (openai, "GET", "/v1/chat/completions", JSON, b"", 405),
     (openai, "PUT", "/v1/responses/resp_1", JSON, b"{}", 405),
     (openai, "PUT", "/v1/files/x", JSON, b"{}", 405),
