@@ -59,7 +59,7 @@ class AsgiOutlet:
         assert task is not None
         self._task = task
         if self._connection is not None:
-            self._connection.on_leave = self._left
+            self._connection.watch(self._left)
             return
         self._watcher = asyncio.create_task(self._wait_for_leave(receive), name="client watch")
 

@@ -102,6 +102,15 @@ class Connection(HttpToolsProtocol):
         cycle = self.cycle
         return cycle is not None and cycle.scope is scope and cycle.more_body
 
+    def watch(self, left: Callable[[], None]) -> None:
+        """The request at hand has been read: `left` is called when its client is gone, soon if it is already. Behind a
+        large body reading may still be paused, and who does not read does not see the end of a connection."""
+        self.on_leave = left
+        if self.transport.is_closing():
+            self.loop.call_soon(self._tell_leave)
+        else:
+            self.flow.resume_reading()
+
     def linger(self, octets: int, seconds: float) -> None:
         """The answer is out: takes no more requests, throws away what the client still sends, and closes when it does,
         or after so many octets or seconds."""

@@ -20,11 +20,13 @@ from hypothesis import strategies as st
 
 from gateway.backends import Call, Discovery, Model
 from gateway.backends.wire.samples import PNG, WAV
-from gateway.canonical.content import Media, Segments
+from gateway.canonical.content import Audio, Media, Segments
 from gateway.canonical.context import Context
 from gateway.canonical.facts import Facts
 from gateway.canonical.media.identify import identified
 from gateway.canonical.media.kinds import sniff
+from gateway.canonical.requests import Transcription
+from gateway.dialects.openai import transcription_codec
 from gateway.engine import relay as relay_module
 from gateway.engine import route as route_module
 from gateway.engine.deadlines import Sweep
@@ -166,10 +168,14 @@ def found_in(body: bytes) -> Iterator[str]:
 
 
 async def serve(dialect: str, body: Json, settings: Settings, url_data: dict[str, str]) -> Outcome:
-    name, codec = DIALECTS[dialect].name, DIALECTS[dialect].codec
-    request = identified(codec.parse_request({"model": "g", **body}))
+    chosen = DIALECTS[dialect]
+    request = identified(chosen.codec.parse_request({"model": "g", **body}))
     if dialect == "gemini":
         request.model = "g"
+    return await served(request, chosen.codec, chosen.name, settings, url_data)
+
+
+async def served(request: Any, codec: Any, name: str, settings: Settings, url_data: dict[str, str]) -> Outcome:
     fleet = Fleet()
     fleet.apply(settings)
     for server in fleet.servers.values():
@@ -282,6 +288,20 @@ async def test_sound_is_refused_with_403_in_every_dialect_and_counted(dialect: s
     settings = settings_of(["openai", "vllm"], {"audio": "any"}, {})
     got = await serve(dialect, body, settings, {})
     assert got.refusals == 0 and len(got.left) == 2, "where it may, it goes, and elsewhere when that fails"
+
+
+@pytest.mark.parametrize("own_route", [True, False])
+@pytest.mark.parametrize("medium", ["wav", "ogg", "mp4"])
+async def test_recordings_to_be_written_down(own_route: bool, medium: str) -> None:
+    """At a server's own route, or as a chat."""
+    mime, data = MEDIA[medium]
+    facts: dict[str, Json] = {"openai": {"operations": ["chat", *(["transcription"] if own_route else [])]}}
+    for where, left in (("local", 0), ("any", 1)):
+        request = identified(Transcription("g", Audio(Media(mime, base64=data), path="file")))
+        settings = settings_of(["openai"], {"audio": where}, facts)
+        got = await served(request, transcription_codec, "openai", settings, {})
+        assert (len(got.left), got.refusals) == (left, 1 - left), where
+        assert got.error is not None and (got.error.code == "privacy_rail") == (where == "local")
 
 
 async def test_a_frame_of_a_video_is_a_picture_and_a_video(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from base64 import b64encode
 
 import pytest
 
+from gateway.demo.media import wav
 from tests.conftest import GatewayFor, Upstreams
 from tests.faults import answers
 from tests.faults.rawclient import json_request
@@ -33,6 +35,22 @@ async def test_C1_leaving_before_the_first_byte(how, stream, upstreams: Upstream
     metrics = await gateway.settled()
     assert metrics.labels("gateway_client_disconnects_total", "phase") == {"before_first_byte": 1}
     assert metrics.labels("gateway_requests_total", "code") == {"client_disconnected": 1}
+
+
+@pytest.mark.parametrize("seconds", [2.0, 20.0, 200.0])
+@pytest.mark.parametrize("how", ["leave", "abort"])
+async def test_C1_leaving_behind_a_large_body(how, seconds, upstreams: Upstreams, gateway_for: GatewayFor):
+    """While it arrived reading was paused; nothing of that may be left when the client goes."""
+    [wire] = await upstreams(modalities=("text", "audio"))
+    wire.answer(Hang())
+    gateway = await gateway_for(config(wire, timeouts=SLOW))
+    sound = {"data": b64encode(wav(seconds)).decode(), "format": "wav"}
+    body = ask(messages=[{"role": "user", "content": [{"type": "input_audio", "input_audio": sound}]}])
+    async with gateway.client(body) as client:
+        request = await wire.seen()
+        left = time.monotonic()
+        await getattr(client, how)()
+        assert await wire.closed(request) - left < WITHIN
 
 
 async def test_C1_leaving_after_the_upstream_head(upstreams: Upstreams, gateway_for: GatewayFor):

@@ -109,6 +109,9 @@ class Line:
     def __init__(self) -> None:
         self.out = Out(None)  # type: ignore[arg-type]
 
+    def watch(self, left: Any) -> None:
+        self.on_leave = left
+
     def abort(self) -> None: ...
 
 
