@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
+import sys
 import wave
 from array import array
 from base64 import b64decode, b64encode
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +17,7 @@ from tests import made
 from tests.conftest import GatewayFor, Upstreams
 from tests.faults.running import Running, config
 from tests.faults.steps import Answer
-from tests.faults.wire import Wire
+from tests.faults.wire import Wire, moments
 from tests.made import needs_ffmpeg
 
 pytest.importorskip("av", reason="the extra `media` is not installed")
@@ -126,3 +129,39 @@ async def test_explain_says_what_becomes_of_each_what_it_costs_and_how_long_it_t
     [deaf] = [c for c in told["candidates"] if c["target"].startswith("one/")]
     assert deaf["verdict"] == "refused" and any(x["need"] == "audio" for x in deaf["lacks"])
     assert not any(w.requests for w in wires.values()), "nobody is asked"
+
+
+def workers() -> set[int]:
+    """The processes of this one that decode media."""
+    out = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
+            words = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if int(parent) == os.getpid() and b"gateway.worker.media.serve" in words:
+            out.add(int(entry.name))
+    return out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+async def test_a_client_that_leaves_takes_the_conversion_along(upstreams: Upstreams, gateway_for: GatewayFor):
+    [wire] = await upstreams(kind="vllm", model=LARGE)
+    settings = config(wire)
+    settings["backends"]["one"]["facts"] = {"image": True, "video": False, "audio": False}
+    gateway = await gateway_for(settings)
+    before = workers()
+    data = b64encode(made.video("mp4", 200.0, rate=4, hears=False, size="64x64")).decode()
+    film = {"type": "video_url", "video_url": {"url": f"data:video/mp4;base64,{data}"}}
+    body = {"model": "gemma-4", "messages": [{"role": "user", "content": [film]}]}
+    async with gateway.client(body):
+        async for _ in moments(20.0, 0.005):
+            if workers() - before:
+                break
+        assert workers() - before, "it is being converted"
+    async for _ in moments(5.0, 0.02):
+        if not workers() - before:
+            break
+    assert not workers() - before
+    assert not wire.requests
