@@ -26,6 +26,12 @@ class NoGateway(Exception):
         self.text, self.fix, self.wrong = text, fix, wrong
 
 
+def _code(told: dict[str, Any]) -> Any:
+    """The code of the error in an answer."""
+    error = told.get("error")
+    return error.get("code") if isinstance(error, dict) else None
+
+
 class Asking:
     """What may be asked of a gateway."""
 
@@ -52,7 +58,8 @@ class Asking:
     async def explain(self, body: Any) -> tuple[int, Any]:
         """Where a request would go: (status, decoded answer). Raises NoGateway."""
         status, told = await self._ask("POST", "/v1/route/explain", body)
-        if status in (401, 404, 405) or not isinstance(told, dict):
+        known = isinstance(told, dict) and _code(told) == "model_not_found"
+        if status in (401, 405) or (status == 404 and not known) or not isinstance(told, dict):
             raise self._other(status, told)
         return status, told
 

@@ -149,7 +149,7 @@ CASES: dict[str, tuple[Callable[[], list[Finding]], str]] = {
         "`ollama rm`",
     ),
 }
-ELSEWHERE = {"wrong-kind", "body-limit"}
+ELSEWHERE = {"wrong-kind", "kind-guessed", "body-limit"}
 """What has to be tried at a server that listens: test_doctor.py."""
 
 
