@@ -48,49 +48,39 @@ class DemoCall:
 def demo_calls(fleet: Fleet) -> list[DemoCall]:
     """The calls that this fleet can answer: four, or three where there is no ffmpeg."""
     real = any(s.name == "text" for s in fleet.servers)
-    question = "What is the capital of France? Answer in one short sentence."
-    calls = [
-        DemoCall(
-            "text",
-            "Text, answered by a real small language model" if real else "Text, to a fixture: there is no text model",
-            _chat(question),
-            ["text"] if real else ["ears", "eyes"],
-            "0=text",
-            "" if real else "[fixture]",
-        ),
-        DemoCall(
-            "picture",
-            "A PNG, to the server that sees",
-            _chat("What is this?", {"type": "image_url", "image_url": {"url": _data_url("image/png", media.png())}}),
-            ["eyes"],
-            "0=text,1=image",
-            "[fixture]",
-        ),
-        DemoCall(
-            "sound",
-            "A WAV, to the server that hears",
-            _chat(
-                "What is this?", {"type": "input_audio", "input_audio": {"data": _base64(media.wav()), "format": "wav"}}
-            ),
-            ["ears"],
-            "0=text,1=audio",
-            "[fixture]",
-        ),
-    ]
+    calls = [text_call(real), picture_call(), sound_call()]
     if fleet.video:
-        calls.append(
-            DemoCall(
-                "video",
-                "An MP4, to the server that sees",
-                _chat(
-                    "What is this?", {"type": "video_url", "video_url": {"url": _data_url("video/mp4", media.mp4())}}
-                ),
-                ["eyes"],
-                "0=text,1=video",
-                "[fixture]",
-            )
-        )
+        calls.append(video_call(media.mp4(), "An MP4, to the server that sees", "0=text,1=video"))
     return calls
+
+
+def text_call(real: bool) -> DemoCall:
+    """`real` = there is a language model for it."""
+    return DemoCall(
+        "text",
+        "Text, answered by a real small language model" if real else "Text, to a fixture: there is no text model",
+        _chat("What is the capital of France? Answer in one short sentence."),
+        ["text"] if real else ["ears", "eyes"],
+        "0=text",
+        "" if real else "[fixture]",
+    )
+
+
+def picture_call() -> DemoCall:
+    picture = {"type": "image_url", "image_url": {"url": _data_url("image/png", media.png())}}
+    question = _chat("What is this?", picture)
+    return DemoCall("picture", "A PNG, to the server that sees", question, ["eyes"], "0=text,1=image", "[fixture]")
+
+
+def sound_call() -> DemoCall:
+    sound = {"type": "input_audio", "input_audio": {"data": _base64(media.wav()), "format": "wav"}}
+    question = _chat("What is this?", sound)
+    return DemoCall("sound", "A WAV, to the server that hears", question, ["ears"], "0=text,1=audio", "[fixture]")
+
+
+def video_call(mp4: bytes, title: str, parts: str) -> DemoCall:
+    video = {"type": "video_url", "video_url": {"url": _data_url("video/mp4", mp4)}}
+    return DemoCall("video", title, _chat("What is this?", video), ["eyes"], parts, "[fixture]")
 
 
 def write_bodies(calls: Sequence[DemoCall], folder: Path) -> None:

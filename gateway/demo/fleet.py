@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from gateway.demo.fixture import Fixture, ensure
 from gateway.demo.supervisor import Child
@@ -43,22 +44,16 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def child(self) -> Child:
-        """As a child of this process, gone when this process is gone. One thread each: llama.cpp's threads wait
-        busily, and more of them than idle cores are slower by far than one."""
-        argv = [
-            sys.executable,
-            "-m",
-            "gateway.worker.llamacpp",
-            "--parent",
-            str(os.getpid()),
-            "--model",
-            str(self.model),
-        ]
-        argv += ["--alias", self.alias, "--port", str(self.port), "--ctx", "8192", "--slots", "2", "--threads", "1"]
-        argv += ["--cache-ram", "256"]
-        if self.mmproj is not None:
-            argv += ["--mmproj", str(self.mmproj)]
+        """As a child of this process, gone when this process is gone."""
+        argv = [sys.executable, *self.command(), "--parent", str(os.getpid())]
         return Child(self.name, argv, ready_url=f"{self.url}/health")
+
+    def command(self) -> list[str]:
+        """What Python is to be given. One thread each: llama.cpp's threads wait busily, and more of them than idle
+        cores are slower by far than one."""
+        argv = ["-m", "gateway.worker.llamacpp", "--model", str(self.model), "--alias", self.alias]
+        argv += ["--port", str(self.port), "--ctx", "8192", "--slots", "2", "--threads", "1", "--cache-ram", "256"]
+        return argv if self.mmproj is None else [*argv, "--mmproj", str(self.mmproj)]
 
 
 @dataclass(slots=True, frozen=True)
@@ -92,16 +87,17 @@ def plan(cache: Path) -> Fleet:
     if not video:
         missing.append(f"no ffmpeg: llama.cpp cannot open videos. This adds it:  {ADD_FFMPEG}")
     ports = free_ports(3)
-    servers = []
-    if text is not None:
-        servers.append(Server("text", text, TEXT_MODEL, ports[0]))
-    stand_in = ("fixture", True)
-    model, mmproj = ensure(EARS, cache)
-    servers.append(Server("ears", model, "fixture-ears", ports[1], mmproj, (stand_in,)))
-    model, mmproj = ensure(EYES, cache)
-    seen = (stand_in,) if video else (stand_in, ("video", False))
-    servers.append(Server("eyes", model, "fixture-eyes", ports[2], mmproj, seen))
+    servers = [] if text is None else [Server("text", text, TEXT_MODEL, ports[0])]
+    servers += [fixture_server("ears", cache, ports[1]), fixture_server("eyes", cache, ports[2], video=video)]
     return Fleet(tuple(servers), tuple(missing), video)
+
+
+def fixture_server(name: Literal["ears", "eyes"], cache: Path, port: int, *, video: bool = True) -> Server:
+    """One of the two fixtures, made unless it is in the cache. `video` = there is an ffmpeg that it can use. Raises
+    ImportError without the extra `embedded`."""
+    facts: tuple[tuple[str, bool], ...] = (("fixture", True),) if video else (("fixture", True), ("video", False))
+    model, mmproj = ensure(EARS if name == "ears" else EYES, cache)
+    return Server(name, model, f"fixture-{name}", port, mmproj, facts)
 
 
 def find_text_model(cache: Path) -> Path | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib.util
 import json
 import os
 import signal
@@ -18,11 +17,14 @@ import httpx2
 from gateway.demo.calls import DemoCall, demo_calls, write_bodies
 from gateway.demo.fleet import Fleet, plan
 from gateway.demo.paths import cache_dir
+from gateway.demo.server import main as serve_one
+from gateway.demo.server import missing
 from gateway.demo.supervisor import ChildFailed, Supervisor
+from gateway.demo.traffic import main as send_traffic
+from gateway.demo.traffic import text_of
 from gateway.server.ports import holder, is_free, next_free
 
 HOST, PORT = "127.0.0.1", 4000
-ADD_EMBEDDED = "pip install 'gemma-gateway[embedded]'"
 HEADERS = ("x-gateway-target", "x-gateway-parts", "x-gateway-dropped", "x-request-id")
 
 
@@ -34,14 +36,18 @@ class Serve(Protocol):
 
 def main(argv: Sequence[str]) -> int:
     """0 = stopped as asked (`--once`: and every answer was as expected), 1 = something failed while running,
-    2 = could not start, 130 = Ctrl+C before it was up."""
+    2 = could not start, 130 = Ctrl+C before it was up. `server` and `traffic` are its pieces, for containers."""
+    if argv[:1] == ["server"]:
+        return serve_one(argv[1:])
+    if argv[:1] == ["traffic"]:
+        return send_traffic(argv[1:])
     options = _parser().parse_args(argv)
     port: int = options.port
-    absent = [name for name in ("xllamacpp", "gguf", "numpy") if importlib.util.find_spec(name) is None]
     if options.json and not options.once:
         return _refuse("--json goes with --once")
+    absent = missing()
     if absent:
-        return _refuse(f"{' and '.join(absent)} missing; this adds what the demo needs:  {ADD_EMBEDDED}")
+        return _refuse(absent)
     cache = cache_dir(os.environ)
     try:
         if not options.config_only and not is_free(HOST, port):
@@ -130,7 +136,7 @@ async def make_calls(calls: Sequence[DemoCall], url: str, *, as_json: bool = Fal
     async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=120.0) as http:
         for call in calls:
             answer = await _send(http, call)
-            text = _text_of(answer)
+            text = text_of(answer)
             problem = call.problem(answer.status_code, answer.headers, text)
             failures += problem is not None
             if as_json:
@@ -156,13 +162,6 @@ async def _send(http: httpx2.AsyncClient, call: DemoCall) -> httpx2.Response:
     return answer
 
 
-def _text_of(answer: httpx2.Response) -> str:
-    try:
-        return str(answer.json()["choices"][0]["message"]["content"] or "")
-    except (ValueError, LookupError, TypeError):
-        return ""
-
-
 def _end_on_sigterm() -> None:
     """Until the gateway runs and minds its signals itself, SIGTERM ends the start-up in order, as Ctrl+C does."""
     task = asyncio.current_task()
@@ -171,7 +170,11 @@ def _end_on_sigterm() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="gateway demo", description="The gateway with llama.cpp servers of its own.")
+    p = argparse.ArgumentParser(
+        prog="gateway demo",
+        description="The gateway with llama.cpp servers of its own.",
+        epilog="`gateway demo server` is one of the servers alone, `gateway demo traffic` the calls again and again.",
+    )
     port = os.environ.get("PORT") or PORT
     p.add_argument("--port", type=int, default=port, metavar="N", help=f"of the gateway (PORT, else {PORT})")
     p.add_argument("--once", action="store_true", help="make the calls, print the answers, and stop")
