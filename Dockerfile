@@ -27,6 +27,7 @@ RUN /pip/bin/pip wheel --quiet --no-deps --no-index --no-build-isolation --wheel
 
 # The same, and llama.cpp, what makes the fixtures, and a small language model.
 FROM build AS build-demo
+ARG PIP_NO_INDEX=""
 RUN --mount=type=bind,from=wheels,target=/wheels \
     /pip/bin/pip --python /opt/gateway/bin/python install --quiet --find-links /wheels --require-hashes \
     --only-binary :all: -r requirements/demo.txt \

@@ -32,6 +32,10 @@ def run(argv: Sequence[str]) -> int:
         from gateway.keys.command import main as keys
 
         return keys(args[1:])
+    if args[:1] == ["compose"]:
+        from gateway.compose.command import main as compose
+
+        return compose(args[1:])
     parsed = _parser().parse_args(args)
     try:
         code: int = parsed.run(parsed)
@@ -78,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add(sub)
     sub.add_parser("keys", help="the keys of clients: new, list, revoke (see gateway keys --help)")
     sub.add_parser("connect", help="what a client needs to use a gateway (see gateway connect --help)")
+    sub.add_parser("compose", help="a compose file for this machine's hardware (see gateway compose --help)")
     sub.add_parser("demo", help="an embedded fleet of real llama.cpp servers (see gateway demo --help)")
     sub.add_parser("worker", help="one model server in the foreground (see gateway worker --help)")
     return p
