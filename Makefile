@@ -2,7 +2,7 @@
 PYTHON = .venv/bin/python
 SETUP = @sh scripts/setup
 
-.PHONY: help demo test laws test-sdks test-watch test-agents test-package test-keras test-mlx test-vllm check format bench docs lock clean
+.PHONY: help demo test laws test-sdks test-watch test-agents test-package test-keras test-mlx test-vllm test-containers check format pin-images bench docs lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
@@ -56,12 +56,18 @@ test-vllm: ## a real vLLM server on the CPU with a tiny Gemma 4, in an environme
 	@sh scripts/vllm
 	@GATEWAY_TEST_VLLM=.cache/vllm/bin/python $(PYTHON) -m pytest -rs -W ignore tests/vllm $(ARGS)
 
-check: ## format, lint, types, layers
+test-containers: ## the image, and the compose file with the embedded fleet, in podman; not part of `make test`
+	$(SETUP) dev
+	@sh scripts/containers $(ARGS)
+
+check: ## format, lint, types, layers; the Dockerfile and the compose file
 	$(SETUP) dev
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	.venv/bin/hadolint Dockerfile
+	@$(PYTHON) -m tests.compose.schema docker-compose.yml
 
 format: ## formats the code and sorts its imports
 	$(SETUP) dev
@@ -75,6 +81,10 @@ bench: ## what the gateway costs, against two bare relays
 
 lock: ## writes requirements/*.txt again, with the newest versions that fit
 	@sh scripts/lock
+
+pin-images: ## writes the digests of the images that docker-compose.yml and `gateway compose` name into them
+	$(SETUP) dev
+	@$(PYTHON) scripts/pin_images.py $(ARGS)
 
 clean: ## removes what the other targets made
 	rm -rf .venv .cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist site

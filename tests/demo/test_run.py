@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.demo import run
+from gateway.demo import run, server
 from gateway.demo.fleet import free_ports, plan
 from gateway.demo.supervisor import ChildFailed, Supervisor
 
@@ -187,7 +187,7 @@ def test_a_taken_port_is_named_with_its_holder_and_nothing_is_started(
 def test_without_the_extra_the_command_that_adds_it_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(run.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(server.importlib.util, "find_spec", lambda name: None)
     assert run.main([]) == 2
     told = capsys.readouterr().err
     assert "xllamacpp and gguf and numpy missing" in told
