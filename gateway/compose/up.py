@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from gateway.server.ports import holder, is_free
 
 FILES = (Path("gateway-compose.yml"), Path("docker-compose.yml"))
 """Where a compose file is looked for when none is named."""
@@ -109,20 +110,10 @@ def _check_ports(services: Mapping[str, Mapping[str, Any]], env: Mapping[str, st
         for published in service.get("ports") or ():
             *host, port, _ = filled(str(published), env).split(":")
             address = host[0] if host else "0.0.0.0"
-            if port.isdigit() and not _free(address, int(port)):
+            if port.isdigit() and not is_free(address, int(port)):
                 names = _VARIABLE.findall(str(published))
                 fix = f"{names[0][0]}={int(port) + 1} gateway compose up" if names else "stop what listens there"
-                raise CannotStart(f"port {port} of {address} is taken: {fix}")
-
-
-def _free(host: str, port: int) -> bool:
-    with socket.socket() as s:
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            s.bind((host, port))
-        except OSError:
-            return False
-    return True
+                raise CannotStart(f"port {port} of {address} is taken by {holder(int(port))}: {fix}")
 
 
 def _check_gpu(services: Mapping[str, Mapping[str, Any]]) -> None:

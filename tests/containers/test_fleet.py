@@ -33,7 +33,8 @@ def test_a_port_that_is_taken_is_one_line_and_nothing_starts(settings: dict[str,
         port = s.getsockname()[1]
         code, err = up({**settings, "GATEWAY_PORT": str(port)})
     assert (code, err.count("\n")) == (2, 1), err
-    assert f"port {port} of 127.0.0.1 is taken: GATEWAY_PORT={port + 1} gateway compose up" in err
+    assert f"port {port} of 127.0.0.1 is taken by " in err
+    assert f": GATEWAY_PORT={port + 1} gateway compose up" in err
     assert containers() == []
 
 
