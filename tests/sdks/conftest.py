@@ -20,6 +20,7 @@ from tests.sdks.serving import Beside, Served, gateway
 NEEDS = {
     "test_anthropic.py": "anthropic",
     "test_google_genai.py": "google.genai",
+    "test_keys.py": "anthropic",
     "test_langchain.py": "langchain_tests",
     "test_npm.py": "agents",
     "test_ollama.py": "ollama",
