@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.settings import ConfigErrors, KeySettings, digest_of, parse_keys, read_keys, read_secret, secret_path
+from gateway.settings.keyfile import SECRET_OCTETS
 
 _LETTERS: Final = string.ascii_letters + string.digits
 _LENGTH: Final = 43
@@ -98,8 +99,7 @@ class Store:
             if not self.path.exists() and not secret_file.exists():
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             if not self.path.exists() or not read_keys(self.path)[0]:
-                with contextlib.suppress(FileExistsError):
-                    _make(secret_file, base64.b64encode(secrets.token_bytes(32)) + b"\n")
+                _make_secret(secret_file)
             with secret_file.open("rb") as lock:
                 _lock(lock.fileno())
                 text = self.path.read_text("utf-8-sig") if self.path.exists() else ""
@@ -177,6 +177,17 @@ def _make(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _make_secret(path: Path) -> None:
+    """Whole or not at all, and never in the place of one that is there."""
+    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        _make(new, base64.b64encode(secrets.token_bytes(SECRET_OCTETS)) + b"\n")
+        with contextlib.suppress(FileExistsError):
+            os.link(new, path)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def _lock(fd: int) -> None:
