@@ -28,7 +28,7 @@ from gateway.engine.credentials import Credentials
 from gateway.engine.deadlines import Sweep, sweep_interval
 from gateway.engine.dispatch import Dispatcher
 from gateway.engine.files import Files
-from gateway.engine.fleet import Fleet, Server
+from gateway.engine.fleet import Fleet
 from gateway.engine.gauges import TargetRow, server_rows, target_rows
 from gateway.engine.job import ClientCodec
 from gateway.engine.media.stage import MediaStage
@@ -38,6 +38,7 @@ from gateway.engine.record import Recorder
 from gateway.engine.relay import Relay
 from gateway.engine.route import Router
 from gateway.engine.scan import Scan
+from gateway.engine.servers import Server
 from gateway.engine.state import State, StateUnusable
 from gateway.engine.upstream import Upstream
 from gateway.observe import Log, Metrics

@@ -13,12 +13,13 @@ from gateway.backends import Call
 from gateway.canonical.needs import Needs
 from gateway.canonical.requests import Chat, CountTokens, Request
 from gateway.engine.admission import Slot
-from gateway.engine.fleet import MAY_ASK_EVERY, Deployment, Fleet
+from gateway.engine.fleet import Fleet
 from gateway.engine.job import Job
 from gateway.engine.probe import Prober
 from gateway.engine.record import Recorder
 from gateway.engine.relay import Relay
 from gateway.engine.route import Route, Router
+from gateway.engine.servers import MAY_ASK_EVERY, Deployment
 from gateway.engine.thoughts import Remember, Thoughts
 from gateway.errors import (
     BadRequest,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator
 
 from gateway.backends import Call, Load, Reply
-from gateway.engine.fleet import Deployment, Server
+from gateway.engine.servers import Deployment, Server
 
 Send = Callable[[Call], Awaitable[Reply]]
 

@@ -18,8 +18,9 @@ from gateway.backends.wire.detect import GENERAL, Detected, detect
 from gateway.backends.wire.listing import trouble
 from gateway.canonical.facts import State
 from gateway.engine.asker import Asker, patience
-from gateway.engine.fleet import Fleet, Server
+from gateway.engine.fleet import Fleet
 from gateway.engine.load import measure
+from gateway.engine.servers import Server
 from gateway.errors import BadCredentials
 
 STEADY: tuple[State, ...] = ("ready", "cold")

@@ -19,10 +19,10 @@ from gateway.canonical.needs import Needs
 from gateway.canonical.requests import Chat, Relayed, Request, Transcription, conversation
 from gateway.engine.deadlines import Sweep, Watch
 from gateway.engine.filtering import chain_for
-from gateway.engine.fleet import Deployment, check_model
 from gateway.engine.http1 import Exchange
 from gateway.engine.job import Header, Job
 from gateway.engine.receipt import fates_of, fold_receipt
+from gateway.engine.servers import Deployment, check_model
 from gateway.engine.stream import REFUSAL_LIMIT, Limits, StreamedReply, decode_reply
 from gateway.engine.upstream import Upstream
 from gateway.errors import BadResponse, ClientGone, GatewayError, PrivacyRail, Truncated

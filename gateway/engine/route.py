@@ -19,11 +19,12 @@ from gateway.canonical.media.octets import fingerprint
 from gateway.canonical.needs import Needs, needs_of
 from gateway.canonical.requests import Chat, Completion, CountTokens, Request, Transcription, conversation
 from gateway.engine.admission import Hold, Memory, queue_full
-from gateway.engine.fleet import Deployment, Fleet, Name
+from gateway.engine.fleet import Fleet, Name
 from gateway.engine.media.stage import MediaStage
 from gateway.engine.receipt import as_asked, with_claims
 from gateway.engine.relay import Relay, check_privacy
 from gateway.engine.rights import check_modalities, permitted
+from gateway.engine.servers import Deployment
 from gateway.errors import GatewayError, Overloaded
 from gateway.filters.instructions import instructed
 from gateway.filters.transcript import in_words

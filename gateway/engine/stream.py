@@ -25,9 +25,9 @@ from gateway.canonical.events import (
     Usage,
 )
 from gateway.engine.deadlines import Watch
-from gateway.engine.fleet import Deployment, check_model
 from gateway.engine.http1 import MAX_ANSWER, Exchange
 from gateway.engine.job import Job
+from gateway.engine.servers import Deployment, check_model
 from gateway.errors import BadResponse, GatewayError, Truncated, by_code
 from gateway.filters import complete, finish, run
 

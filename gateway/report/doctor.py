@@ -12,8 +12,9 @@ from typing import Any
 from gateway.backends import Call, kinds, load
 from gateway.backends.wire.detect import GENERAL, GUESSED
 from gateway.canonical.facts import Facts, Finding
-from gateway.engine.fleet import Fleet, Server
+from gateway.engine.fleet import Fleet
 from gateway.engine.probe import Prober
+from gateway.engine.servers import Server
 from gateway.engine.upstream import Upstream
 from gateway.errors import GatewayError
 from gateway.routing.findings import CODES, Level, findings, state_finding

@@ -8,8 +8,9 @@ from typing import Any
 
 from gateway.backends import load
 from gateway.canonical.facts import Facts, shown_model
-from gateway.engine.fleet import Deployment, Fleet, Server
+from gateway.engine.fleet import Fleet
 from gateway.engine.scan import Found, Scan, remark
+from gateway.engine.servers import Deployment, Server
 from gateway.report.table import table
 from gateway.settings import BackendSettings, Settings, key_variable
 

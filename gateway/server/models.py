@@ -10,8 +10,9 @@ from typing import Any
 
 from gateway.canonical.context import EVERYTHING, Rights
 from gateway.canonical.facts import Facts
-from gateway.engine.fleet import Deployment, Fleet, Name
+from gateway.engine.fleet import Fleet, Name
 from gateway.engine.rights import shown
+from gateway.engine.servers import Deployment
 from gateway.routing.explain import facts_view
 
 _ALWAYS = [

@@ -16,8 +16,9 @@ from gateway.canonical.requests import Chat, Completion, Embedding
 from gateway.canonical.requests import Request as ModelRequest
 from gateway.dialects.ollama import listing, remembered
 from gateway.dialects.ollama.requests import Form, is_load
-from gateway.engine.fleet import Deployment, Fleet, Name
+from gateway.engine.fleet import Fleet, Name
 from gateway.engine.rights import permitted, shown
+from gateway.engine.servers import Deployment
 from gateway.errors import InvalidJson, ModelNotFound
 from gateway.server.handlers import ModelEndpoint
 from gateway.settings import Settings

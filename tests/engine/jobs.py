@@ -14,9 +14,10 @@ from gateway.canonical.context import Context
 from gateway.canonical.facts import Facts
 from gateway.canonical.requests import Chat, Request
 from gateway.dialects.openai import chat_codec
-from gateway.engine.fleet import Deployment, Fleet
+from gateway.engine.fleet import Fleet
 from gateway.engine.job import Header, Job
 from gateway.engine.record import Record
+from gateway.engine.servers import Deployment
 from gateway.settings import Settings, parse
 from tests.faults.answers import MODEL
 

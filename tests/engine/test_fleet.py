@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from gateway.backends import Discovery, Model
 from gateway.canonical.facts import Facts
 from gateway.engine.admission import Slot
-from gateway.engine.fleet import Deployment, Fleet, Server
+from gateway.engine.fleet import Fleet
 from gateway.engine.news import News
+from gateway.engine.servers import Deployment, Server
 from gateway.errors import ModelNotFound
 from gateway.settings import parse
 

@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from gateway.backends import Call, Discovery, Load, Model, Reply
-from gateway.engine.fleet import Fleet, Server
+from gateway.engine.fleet import Fleet
 from gateway.engine.load import measure
+from gateway.engine.servers import Server
 from gateway.settings import parse
 
 Told = dict[str, tuple[int, int, float | None]]

@@ -11,8 +11,9 @@ import yaml
 
 from gateway.backends import Call, Discovery, Load, Model, Reply
 from gateway.canonical.facts import Facts, State
-from gateway.engine.fleet import Fleet, Server
+from gateway.engine.fleet import Fleet
 from gateway.engine.probe import Prober
+from gateway.engine.servers import Server
 from gateway.settings import parse
 from tests.backends.fingerprints import PAGE, SERVERS
 from tests.faults.steps import Fin

@@ -14,9 +14,9 @@ from gateway.canonical.needs import needs_of
 from gateway.canonical.requests import Chat
 from gateway.engine import relay as module
 from gateway.engine.deadlines import Sweep
-from gateway.engine.fleet import Deployment
 from gateway.engine.job import Job
 from gateway.engine.relay import Relay, check_privacy
+from gateway.engine.servers import Deployment
 from gateway.engine.upstream import Upstream
 from gateway.errors import BadResponse, ClientGone, GatewayError, ModelGone, PrivacyRail, Truncated, UpstreamRefused
 from gateway.settings import Settings

@@ -15,9 +15,10 @@ from gateway.canonical.content import Audio, Image, Media, Message, Text, Thinki
 from gateway.canonical.context import Context
 from gateway.canonical.facts import Facts
 from gateway.canonical.requests import Chat, Options, OutputFormat, Sampling
-from gateway.engine.fleet import MAY_ASK_EVERY, Deployment, Fleet
+from gateway.engine.fleet import Fleet
 from gateway.engine.relay import Relay
 from gateway.engine.route import Route, Router, affinity, with_defaults
+from gateway.engine.servers import MAY_ASK_EVERY, Deployment
 from gateway.errors import GatewayError
 from gateway.routing.candidate import Candidate
 from gateway.settings import Settings, parse

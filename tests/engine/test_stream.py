@@ -14,8 +14,8 @@ from gateway.canonical.requests import Chat, Tool
 from gateway.dialects.openai import chat_codec
 from gateway.engine.deadlines import Sweep, Watch
 from gateway.engine.filtering import chain_for
-from gateway.engine.fleet import Deployment
 from gateway.engine.job import Job
+from gateway.engine.servers import Deployment
 from gateway.engine.stream import SPOKEN, TELLING, Limits, StreamedReply, decode_reply
 from gateway.errors import BadResponse, GatewayError, ModelGone, ProtocolFault, Reset, Truncated, UpstreamRefused
 from tests.engine.jobs import Client, ask, deployment, job_of, settings_of
