@@ -139,7 +139,7 @@ def _gateway(place: Place, config_name: str) -> dict[str, Any]:
 
 def _vllm(choice: OnVllm) -> dict[str, Any]:
     checkpoint = choice.checkpoint
-    command = ["--model", checkpoint.model, "--tensor-parallel-size", str(choice.parallel), *checkpoint.flags]
+    command = [checkpoint.model, "--tensor-parallel-size", str(choice.parallel), *checkpoint.flags]
     command += ["--max-model-len", str(CONTEXT), "--gpu-memory-utilization", f"{SHARE:.2f}"]
     command += ["--enable-auto-tool-choice", "--tool-call-parser", "gemma4", "--reasoning-parser", "gemma4"]
     sounds = ', "audio": 1' if checkpoint.size in HEARS else ""
@@ -150,6 +150,7 @@ def _vllm(choice: OnVllm) -> dict[str, Any]:
     return _hardened(
         IMAGES["vllm"],
         OWN_USER,
+        entrypoint=["vllm", "serve"],
         command=command,
         environment={
             "HF_HOME": "/models/huggingface",
@@ -170,7 +171,7 @@ def _vllm(choice: OnVllm) -> dict[str, Any]:
 
 def _llamacpp(gguf: Gguf, *, cuda: bool = False) -> dict[str, Any]:
     command = ["--hf-repo", gguf.model, "--host", "0.0.0.0", "--port", "8080", "--ctx-size", "16384"]
-    command += ["--parallel", "2", "--metrics", "--no-webui"] + (["--n-gpu-layers", "999"] if cuda else [])
+    command += ["--parallel", "2", "--metrics"] + (["--n-gpu-layers", "999"] if cuda else [])
     device = {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
     more = {"deploy": {"resources": {"reservations": {"devices": [device]}}}} if cuda else {}
     return _hardened(

@@ -64,7 +64,7 @@ def test_the_configuration_knows_the_servers_beside_it(name: str, tmp_path: Path
 def test_two_blackwells_share_the_weights() -> None:
     services = written(CHOICES["two blackwells"], PLACES[0])
     command = services["vllm"]["command"]
-    assert command[:4] == ["--model", "nvidia/Gemma-4-31B-IT-NVFP4", "--tensor-parallel-size", "2"]
+    assert command[:3] == ["nvidia/Gemma-4-31B-IT-NVFP4", "--tensor-parallel-size", "2"]  # what `vllm serve` takes
     assert services["vllm"]["deploy"]["resources"]["reservations"]["devices"][0]["count"] == 2
     assert '{"image": 4, "video": 1}' in command
     assert "ears" in services
@@ -78,6 +78,7 @@ def test_a_model_that_hears_is_asked_to() -> None:
 
 
 def test_the_flags_of_vllm_are_those_of_the_repository_s_file() -> None:
+    assert written(CHOICES["gpu"], PLACES[0])["vllm"]["entrypoint"] == SERVICES["vllm"]["entrypoint"]
     own = {f for f in SERVICES["vllm"]["command"] if f.startswith("--")}
     assert {f for f in written(CHOICES["gpu"], PLACES[0])["vllm"]["command"] if f.startswith("--")} == own
     own = {f for f in SERVICES["vllm-blackwell"]["command"] if f.startswith("--")}
