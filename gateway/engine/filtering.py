@@ -81,6 +81,12 @@ class Chain:
         self._guard = guard
         self._permitted = permitted
 
+    def for_transcript(self) -> Chain:
+        """The same for an answer of which nothing less than all will do. A new one: EMPTY is everybody's."""
+        out = Chain(self.filters, self._menders, self.demand, self._guard, self._permitted)
+        out.transcript = True
+        return out
+
     def verify(self, answer: Answer) -> None:
         """Raises when a folded answer is not what was demanded, or nothing is left of a choice without the calls that
         the request did not permit."""

@@ -101,7 +101,8 @@ class Relay:
             runaway=settings.runaway,
             remember=job.remember(asked) if job.remember is not None and isinstance(asked, Chat) else None,
         )
-        job.chain.transcript = isinstance(job.request, Transcription)
+        if isinstance(job.request, Transcription):
+            job.chain = job.chain.for_transcript()
         job.asked = asked
         loop = asyncio.get_running_loop()
         now = loop.time()
