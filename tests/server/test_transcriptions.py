@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from typing import Any
 
 import openai
@@ -18,7 +18,7 @@ from tests.conftest import GatewayFor, Upstreams
 from tests.faults import answers
 from tests.faults.rawclient import RawClient, Response, json_request, request_bytes
 from tests.faults.running import CANARY, CHAT, KEY, PROMPT, PUBLIC, Running, config
-from tests.faults.steps import Answer, Events, Finish, Hang, Head, Json, Reset
+from tests.faults.steps import Answer, Events, Finish, Gate, Hang, Head, Json, Reset
 from tests.made import needs_ffmpeg
 from tests.server.test_form import file
 from tests.server.test_multipart import field, form
@@ -115,6 +115,25 @@ async def test_half_a_transcript_is_an_error(stream: str, upstreams: Upstreams, 
 # ---- a server's own route ----
 
 WORDS = {"text": "Hello from the route.", "usage": {"type": "duration", "seconds": 1}}
+
+
+async def test_what_is_expected_of_a_transcript_is_expected_of_nothing_else(
+    upstreams: Upstreams, gateway_for: GatewayFor
+):
+    wire, gateway = await served(upstreams, gateway_for, "vllm", more=("transcription",))
+    half = answers.completion()
+    half["choices"][0]["finish_reason"] = "length"
+    first, second = asyncio.Event(), asyncio.Event()
+    wire.answer(Gate(first), Json(half), path="/v1/completions")
+    wire.answer(Gate(second), Json(WORDS), path=TRANSCRIPTIONS)
+    completion = asyncio.create_task(gateway.post("/v1/completions", {"model": PUBLIC, "prompt": "a"}))
+    await wire.until(lambda: len(wire.requests) == 1)
+    transcript = asyncio.create_task(ask(gateway))
+    await wire.until(lambda: len(wire.requests) == 2)
+    first.set()
+    assert (await completion).status == 200
+    second.set()
+    assert (await transcript).status == 200
 
 
 def parts_of(wire: Any) -> list[tuple[str, bytes]]:
@@ -269,6 +288,29 @@ async def test_sound_stays_home(operations: list[str], upstreams: Upstreams, gat
     wire.answer(Json(WORDS), path=TRANSCRIPTIONS)
     allowed = await gateway_for(config(wire, privacy={"audio": "any"}, **hosted))
     assert (await ask(allowed)).status == 200
+
+
+SILENT = ("-f", "lavfi", "-i", "anullsrc=r=16000:cl=mono")
+FILM = ("-f", "lavfi", "-i", "testsrc=duration=1:size=96x64:rate=8", *SILENT, "-t", "1", "-c:v", "mpeg4", "-c:a", "aac")
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("kind", ["llamacpp", "vllm"])
+async def test_a_silent_video_is_heard_as_silence(kind: str, upstreams: Upstreams, gateway_for: GatewayFor):
+    pytest.importorskip("av", reason="the extra `media` is not installed")
+    own = {"more": ("transcription",)} if kind == "vllm" else {}
+    wire, gateway = await served(upstreams, gateway_for, kind, **own)
+    if own:
+        wire.answer(Json(WORDS))
+    got = await ask(gateway, sound=made.made(FILM, "mp4"))
+    assert got.status == 200 and str(got.header("x-gateway-parts")).startswith("0=audio>wav16k,")
+    sent = dict(parts_of(wire))["file"] if own else heard_in(wire)
+    assert sent[:4] == b"RIFF" and len(sent) > 30_000 and not any(sent[44:])
+
+
+def heard_in(wire: Any) -> bytes:
+    [_, sound] = wire.requests[0].json()["messages"][0]["content"]
+    return b64decode(sound["input_audio"]["data"])
 
 
 @needs_ffmpeg

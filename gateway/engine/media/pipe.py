@@ -18,7 +18,8 @@ PIECE: Final = 64 * 1024
 class Job(TypedDict, total=False):
     """`do`: sound (16 kHz mono WAV, cut at `longest` seconds where it is longer), picture, frames (and the sound with
     them, if `sound`). `mime` is the medium's; the body is the medium in base64. `start` and `end` in seconds. `rate` =
-    samples a second, of raw ones."""
+    samples a second, of raw ones. `silence`: a silent sound track is given, too, since nothing else of the video is
+    meant."""
 
     do: Literal["sound", "picture", "frames"]
     mime: str
@@ -31,6 +32,7 @@ class Job(TypedDict, total=False):
     fps: float | None
     sound: bool
     rate: int
+    silence: bool
 
 
 class Head(TypedDict, total=False):

@@ -230,9 +230,11 @@ class _Making:
         return self._derived(replace(part, media=_medium(piece, part.media.detail)), part)
 
     async def _sounds(self, part: MediaPart) -> list[Part]:
-        """The clips of a sound, or of a video's sound track: there may be none."""
+        """The clips of a sound: at least one. Of a video's sound track: there may be none, if it is looked at, too."""
         job: Job = {"do": "sound", "mime": usual(part.media.mime), "longest": self._longest()}
         _cut(job, part.media)
+        if isinstance(part, Audio) and job["mime"].startswith("video/"):
+            job["silence"] = True
         rate = _rate(part.media.mime)
         if rate:
             job["rate"] = rate

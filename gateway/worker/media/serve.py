@@ -65,7 +65,7 @@ def carry_out(job: Job, data: bytes) -> Iterator[tuple[Head, bytes]]:
         if not job.get("sound"):
             return
     samples = sound.samples_of(data, mime, start, end, job.get("rate", 0))
-    if mime.startswith("video/") and sound.is_silent(samples):
+    if mime.startswith("video/") and not job.get("silence") and sound.is_silent(samples):
         return
     if not samples:
         raise Refused("there is no sound in this")
