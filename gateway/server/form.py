@@ -22,6 +22,9 @@ FIELD: Final = 64 * 1024
 FIELDS: Final = 32
 _AROUND: Final = 1024 * 1024
 """Octets of a form beside its file that are certainly too many: above that, nothing of it need be read."""
+_STEP: Final = 48 * 1024
+"""Octets of the file that become one piece of base64, however small the pieces are in which they arrive: each has its
+price beside what it holds."""
 _NOTHING: Final = ("", "application/octet-stream", "binary/octet-stream")
 _BY_ENDING: Final = {
     "wav": "audio/wav",
@@ -87,7 +90,7 @@ class _Form:
         self._fields: dict[str, list[bytes]] = {}
         self._file: Part | None = None
         self._chunks: list[bytes] = []
-        self._rest = b""
+        self._rest = bytearray()
         self._size = 0
         self._in_file = False
 
@@ -120,13 +123,12 @@ class _Form:
         self._size += len(data)
         if self._size > self._limit:
             raise TooLarge(f"this one has more: {self.most}", param=self._name)
-        data = self._rest + data if self._rest else data
-        end = len(data) - len(data) % 3
-        self._rest = data[end:]
-        if end:
-            self._keep(data[:end])
+        self._rest += data
+        while len(self._rest) >= _STEP:
+            self._keep(self._rest[:_STEP])
+            del self._rest[:_STEP]
 
-    def _keep(self, data: bytes) -> None:
+    def _keep(self, data: bytearray) -> None:
         chunk = b2a_base64(data, newline=False)
         self._held.grow(len(chunk))
         self._chunks.append(chunk)
@@ -147,7 +149,7 @@ class _Form:
         if self._file is not None:
             if self._rest:
                 self._keep(self._rest)
-                self._rest = b""
+                self._rest = bytearray()
             out[self._name] = Media(_claim(self._file), base64=Segments(self._chunks))
         return out
 

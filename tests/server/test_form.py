@@ -160,13 +160,26 @@ def test_what_is_no_form() -> None:
 def test_a_large_sound_is_held_once() -> None:
     size = 8 << 20
     piece = bytes(range(256)) * 256
+    found, held, _, peak = traced(piece, size)
+    assert Octets(media(found)).size == size and held == -(-size // 3) * 4
+    assert peak < size * 1.4
+
+
+def test_what_comes_in_very_small_pieces_takes_no_more() -> None:
+    size = 1 << 20
+    found, held, kept, _ = traced(bytes(16), size)
+    assert Octets(media(found)).size == size and held == -(-size // 3) * 4
+    assert kept < size * 1.4
+
+
+def traced(piece: bytes, size: int) -> tuple[dict[str, Any], int, int, int]:
+    """(what was read, the octets reserved for it, those that it takes, those that reading took at most)."""
     head, _, tail = form((field("model"), b"auto"), (file(), b"@")).partition(b"@")
     sent = [head, *[piece] * (size // len(piece)), tail]
     tracemalloc.start()
     try:
         found, held = read(*sent, limits=Limits())
-        peak = tracemalloc.get_traced_memory()[1]
+        kept, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert Octets(media(found)).size == size and held == -(-size // 3) * 4
-    assert peak < size * 1.4
+    return found, held, kept, peak

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import itertools
+import time
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -59,6 +61,40 @@ def test_heads():
         Part("file", "naïve.txt", ""),
         Part("purpose", None, ""),
     ]
+
+
+@pytest.mark.parametrize(
+    ("told", "name"),
+    [
+        ("filename*=a; filename*0=b", "a"),
+        ("filename*" + "9" * 5000 + "=a", None),
+        ("filename*=idna''%ff.x", "\N{REPLACEMENT CHARACTER}.x"),
+        ("filename*=\x00''%41", "A"),
+        ("filename*=iso-8859-1'en'%E9", "é"),
+        ('filename="a\\"b\\\\c\\d"', 'a"b\\c\\d'),
+        ('filename="a;b=c"', "a;b=c"),
+        ('filename="never closed', None),
+        ('filename="' + ";" * 16_000, None),
+        ('filename="' + '\\";' * 5000, None),
+    ],
+)
+def test_a_hostile_head_costs_nothing(told: str, name: str | None):
+    begun = time.process_time()
+    [(part, _)], _ = read(form((f"{field('file')}; {told}", b"x")), [])
+    assert part == Part("file", name, "")
+    assert time.process_time() - begun < 0.3
+
+
+def test_what_stands_behind_the_form_is_not_kept():
+    reader = FormReader(b"XX")
+    reader.feed(form((field("a"), b"b")))
+    piece = b"x" * 65536
+    tracemalloc.start()
+    try:
+        assert reader.done and not any(reader.feed(piece) for _ in range(64))
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_is_no_form():
