@@ -95,6 +95,14 @@ def _files(value: object, path: str) -> list[Any]:
     return out
 
 
+def _told(value: object, path: str) -> list[str]:
+    """What the answer shall tell, which is nothing without what was filled in."""
+    names = [text(name, f"{path}[{i}]") for i, name in enumerate(items(value, path, LIMITS.parts))]
+    if names and "content" not in names:
+        raise BadRequest(f"`{path}` must name content: there is no answer without it", param=path)
+    return names
+
+
 def _whole(value: object, path: str) -> bool:
     if lenient_boolean(value, path):
         raise UnsupportedParameter(f"`{path}` is not supported: ask for the whole answer", param=path)
@@ -141,11 +149,18 @@ FORMS: Final[dict[RelayedOperation, Form]] = {
     ),
     "infill": Form(
         "/infill",
-        {"input_prefix": text, "input_suffix": text, "input_extra": _files, "prompt": text, "stream": _whole},
+        {
+            "input_prefix": text,
+            "input_suffix": text,
+            "input_extra": _files,
+            "prompt": text,
+            "stream": _whole,
+            "response_fields": _told,
+        },
         extras=(
             *("n_predict", "max_tokens", "n_indent", "n_probs", "stop", "seed", "temperature", "top_k", "top_p"),
             *("min_p", "samplers", "repeat_penalty", "repeat_last_n", "presence_penalty", "frequency_penalty"),
-            *("cache_prompt", "t_max_prompt_ms", "t_max_predict_ms", "response_fields"),
+            *("cache_prompt", "t_max_prompt_ms", "t_max_predict_ms"),
         ),
         result="content",
         model="auto",

@@ -63,6 +63,8 @@ REFUSED: list[tuple[RelayedOperation, dict[str, Any], type[GatewayError], str]] 
     ("images", {"partial_images": 2}, UnsupportedParameter, "partial_images"),
     ("infill", {"stream": True}, UnsupportedParameter, "stream"),
     ("infill", {"prompt": {"prompt_string": "x", "multimodal_data": ["AAAA"]}}, BadRequest, "prompt"),
+    ("infill", {"response_fields": ["tokens_predicted"]}, BadRequest, "response_fields"),
+    ("infill", {"response_fields": ["content", 3]}, BadRequest, "response_fields[1]"),
     ("infill", {"input_extra": [{"text": 3}]}, BadRequest, "input_extra[0].text"),
     ("infill", {"input_extra": [3]}, BadRequest, "input_extra[0]"),
 ]
@@ -81,6 +83,8 @@ def test_other_files() -> None:
     files = [{"filename": "a.py", "text": "x = 1"}, {"text": "y"}]
     assert parse("infill", input_extra=[{**files[0], "zz": 1}, files[1]]).fields["input_extra"] == files
     assert "stream" in parse("infill", stream=False).fields
+    told = ["content", "tokens_predicted"]
+    assert parse("infill", response_fields=told).fields["response_fields"] == told
 
 
 def test_answers() -> None:
