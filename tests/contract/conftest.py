@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 import uvloop
 
-from gateway.demo.run import ADD_EMBEDDED
+from gateway.demo.server import ADD_EMBEDDED
 from tests.contract.grid import Grid, run
 from tests.contract.stages import open_stages
 

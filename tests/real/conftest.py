@@ -22,7 +22,7 @@ import yaml
 
 from gateway.demo.fixture import Fixture, ensure
 from gateway.demo.fleet import ADD_TEXT_MODEL, EARS, Fleet, Server, free_ports, plan
-from gateway.demo.run import ADD_EMBEDDED
+from gateway.demo.server import ADD_EMBEDDED
 from tests.faults.running import CANARY, COUNTED, Running, running
 from tests.real.content import user
 from tests.real.servers import LIMIT, PLAIN, RealServer

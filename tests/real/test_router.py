@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.demo.run import ADD_EMBEDDED
+from gateway.demo.server import ADD_EMBEDDED
 
 pytestmark = pytest.mark.real
 
