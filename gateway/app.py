@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.dialects import anthropic, ollama
 from gateway.dialects.openai import (
@@ -59,7 +59,20 @@ from gateway.server.reload import follow
 from gateway.server.responses import Answers, ResponsesEndpoint
 from gateway.server.routes import build_routes
 from gateway.server.stopping import Orders, drain, either, signals
-from gateway.settings import ConfigErrors, NoCredentials, Settings, check_fixed, defaults, refuse_unbuilt, secret_path
+from gateway.settings import (
+    ConfigErrors,
+    NoCredentials,
+    OtelSettings,
+    Settings,
+    check_fixed,
+    defaults,
+    read_header_list,
+    refuse_unbuilt,
+    secret_path,
+)
+
+if TYPE_CHECKING:
+    from gateway.observe.trace import Tracer
 
 GRACE = 5.0
 """Seconds for which a gateway that others than this machine can reach still takes connections after a SIGTERM: it takes
@@ -75,7 +88,8 @@ class Gateway:
         self.log = log or Log(level=settings.log.level)
         self.fleet = Fleet(Credentials(told=self._no_token))
         self.metrics = Metrics(self._rows, lambda: server_rows(self.fleet))
-        self.recorder = Recorder(self.metrics, self.log)
+        self.tracer = self._tracer(settings.otel)
+        self.recorder = Recorder(self.metrics, self.log, self.tracer)
         self.sweep = Sweep(sweep_interval(settings))
         self.memory = Memory(settings.limits.memory)
         self.metrics.bodies(lambda: self.memory.held)
@@ -84,6 +98,7 @@ class Gateway:
         self.door = Door(settings)
         self.certificate = Certificate(settings.tls) if settings.tls is not None else None
         self.started = int(time.time())
+        self._loop: asyncio.AbstractEventLoop
         self.front: Front
         self.upstream: Upstream
         self.prober: Prober
@@ -97,6 +112,7 @@ class Gateway:
     async def start(self) -> None:
         """Builds what needs the running loop, and looks at every server once, briefly. Raises StateUnusable or
         NoCredentials."""
+        self._loop = asyncio.get_running_loop()
         await self.state.open()
         self.fleet.apply(self.settings)
         await self.fleet.open_credentials()
@@ -134,6 +150,8 @@ class Gateway:
         await self.fleet.credentials.close()
         await self.state.close()
         self.recorder.flush()
+        if self.tracer is not None:
+            await asyncio.to_thread(self.tracer.close)
         self.log.flush()
 
     def reload(self, settings: Settings) -> None:
@@ -154,6 +172,19 @@ class Gateway:
         self.metrics.configured(settings.digest, settings.backends)
         self.metrics.reload("applied")
         self.log.events.info("reloaded", digest=settings.digest)
+
+    def _tracer(self, otel: OtelSettings | None) -> Tracer | None:
+        if otel is None:
+            return None
+        from gateway.observe.trace import Tracer  # needs an extra
+
+        headers = read_header_list(otel.headers.get_secret_value()) if otel.headers is not None else {}
+        return Tracer(otel.endpoint, headers, otel.service_name, otel.sample, self.metrics.spans, self._no_spans)
+
+    def _no_spans(self, words: str) -> None:
+        """Called in a thread."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            self._loop.call_soon_threadsafe(lambda: self.log.events.error("traces", error=words))
 
     def _no_token(self, words: str) -> None:
         self.log.events.error("no token for servers that want one", error=words)

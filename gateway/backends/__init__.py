@@ -201,6 +201,13 @@ def kinds_of_environment() -> dict[str, tuple[str, str]]:
     return out
 
 
+def provider(kind: str) -> str:
+    """OpenTelemetry's `gen_ai.provider.name` for a backend of that kind: what the kind's file says in `PROVIDER`, else
+    the kind."""
+    name: str = getattr(import_module(f"gateway.backends.{kind}"), "PROVIDER", kind)
+    return name
+
+
 def missing(kind: str) -> str:
     """What has to be installed before backends of that kind can be used, as words with the command to type; "" if
     nothing. A kind's file says so in `REQUIRES`: module -> extra of this package."""

@@ -82,6 +82,7 @@ _LADDER: Final[tuple[tuple[re.Pattern[str], dict[str, Any]], ...]] = (
 """What a 400 says of the form that the model wants -> what that teaches."""
 
 
+PROVIDER = "gcp.gemini"
 ENVIRONMENT = ("google", "GEMINI_API_KEY")
 """The name that it has where no file gives it one, and the variable whose key is enough for that."""
 

@@ -40,6 +40,7 @@ from gateway.canonical.requests import Chat, Request, ThinkingConfig
 from gateway.errors import GatewayError, NotImplementedHere, PartRefused, UnsupportedParameter
 
 REQUIRES: Final = {"google.auth": "vertex"}
+PROVIDER: Final = "gcp.vertex_ai"
 MANAGED: Final = "google/gemma-4-26b-a4b-it-maas"
 _MANAGED_FACTS: Final = Facts(
     operations=frozenset({"chat"}),

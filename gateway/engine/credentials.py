@@ -176,13 +176,13 @@ class Signed:
             self._token = token
         return self._at
 
-    async def send(self, upstream: Upstream, call: Call, request_id: str) -> Exchange:
+    async def send(self, upstream: Upstream, call: Call, request_id: str, trace: bytes = b"") -> Exchange:
         """`Upstream.send` there. A token that is refused is renewed, and the call sent once more. Raises
         BadCredentials, and what `Upstream.send` raises."""
         if self.tokens is None:
-            return await upstream.send(call, self.plain, request_id)
+            return await upstream.send(call, self.plain, request_id, trace)
         return await self.through(
-            lambda address: upstream.send(call, address, request_id), lambda e: e.status, lambda e: e.close()
+            lambda address: upstream.send(call, address, request_id, trace), lambda e: e.status, lambda e: e.close()
         )
 
     async def through(

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.canonical.events import Usage
 from gateway.canonical.facts import Target
 from gateway.engine.quota import Ticket
 from gateway.engine.receipt import fold_receipt
+from gateway.engine.spans import span_of
 from gateway.errors import ClientGone
 from gateway.observe import Log, Metrics, Soon
+from gateway.observe.span import Trace
+
+if TYPE_CHECKING:
+    from gateway.observe.trace import Tracer  # needs an extra
 
 
 @dataclass(slots=True)
@@ -26,6 +31,8 @@ class Record:
     """The id of its client's key."""
     ticket: Ticket | None = None
     """Where that key is limited."""
+    trace: Trace | None = None
+    """Its place in a trace, where there are any."""
     model: str = "other"
     stream: bool = False
     target: Target | None = None
@@ -68,15 +75,16 @@ class Record:
 
 
 class Recorder:
-    """Writes finished requests to the log and the metrics: some at a time, a moment later. The same code run for
-    many requests in a row costs half of what it costs cold, between the answers."""
+    """Writes finished requests to the log, the metrics and the traces: some at a time, a moment later. The same code run
+    for many requests in a row costs half of what it costs cold, between the answers."""
 
     MOST = 256
     """Finished requests that may wait. A scrape does not wait."""
 
-    def __init__(self, metrics: Metrics, log: Log) -> None:
+    def __init__(self, metrics: Metrics, log: Log, tracer: Tracer | None = None) -> None:
         self.metrics = metrics
         self.log = log
+        self.tracer = tracer
         self._finished: list[tuple[Record, float, float]] = []
         self._soon = Soon(self.flush)
         metrics.before_render = self.flush
@@ -100,6 +108,8 @@ class Recorder:
     def _write(self, r: Record, now: float, wall: float) -> None:
         self._count(r, now)
         self.log.request(_line(r, now, wall))
+        if self.tracer is not None and r.trace is not None and r.trace.sampled:
+            self.tracer.end(r.trace, span_of(r, now, wall))
 
     def _count(self, r: Record, now: float) -> None:
         series = self.metrics.series(r.model, r.operation, r.dialect, r.backend)

@@ -113,7 +113,8 @@ class Relay:
             try:
                 job.record.sent = job.record.sent or now
                 job.sent, job.cold = now, d.candidate.state == "cold"
-                exchange = await d.server.signed.send(self._upstream, call, job.context.request_id)
+                trace = job.record.trace.line if job.record.trace is not None else b""
+                exchange = await d.server.signed.send(self._upstream, call, job.context.request_id, trace)
                 if exchange.status != 200:
                     raise await self._refused(exchange, backend)
                 if call.octets_out:

@@ -52,11 +52,12 @@ class Address:
         self._heads: dict[tuple[str, str], bytes] = {}
         _lines(self._lines)
 
-    def head(self, call: Call, request_id: str, size: int | None) -> bytes:
-        """The head of the request: everything before its body, which has `size` octets (None: there is none)."""
+    def head(self, call: Call, request_id: str, size: int | None, trace: bytes = b"") -> bytes:
+        """The head of the request: everything before its body, which has `size` octets (None: there is none). `trace`:
+        a header line, or nothing."""
         usual = call.headers == _JSON or not call.headers
         out = self._start(call.method, call.path) if usual else self._own_start(call)
-        out += b"x-request-id: " + request_id.encode("latin-1", "replace") + b"\r\n"
+        out += b"x-request-id: " + request_id.encode("latin-1", "replace") + b"\r\n" + trace
         if size is None:
             return out + b"\r\n"
         if usual:
@@ -116,25 +117,27 @@ class Upstream:
         self._sweeper: asyncio.TimerHandle | None = None
         self._tls: ssl.SSLContext | None = None
 
-    async def send(self, call: Call, address: Address, request_id: str) -> Exchange:
+    async def send(self, call: Call, address: Address, request_id: str, trace: bytes = b"") -> Exchange:
         """Sends the call; returns when the reply's head has arrived. A connection that the server dropped while it was
         idle costs one silent second try. Raises ConnectError, UpstreamTimeout, Reset, ProtocolFault, BadResponse."""
         kept = self._kept(address.origin)
         if kept is not None:
             sent = self._loop.time()
             try:
-                return await self._send(kept, call, address, request_id)
+                return await self._send(kept, call, address, request_id, trace)
             except Reset:
                 if kept.heard() or self._loop.time() - sent > STALE:
                     raise
-        return await self._send(await self._open(address), call, address, request_id)
+        return await self._send(await self._open(address), call, address, request_id, trace)
 
-    async def _send(self, connection: Connection, call: Call, address: Address, request_id: str) -> Exchange:
+    async def _send(
+        self, connection: Connection, call: Call, address: Address, request_id: str, trace: bytes
+    ) -> Exchange:
         exchange = connection.begin()
         try:
             body = call.body
             size = None if body is None else sum(map(len, body))
-            head = address.head(call, request_id, size)
+            head = address.head(call, request_id, size, trace)
             if body is None or not size:
                 connection.write(head)
             elif size > LARGE:

@@ -273,6 +273,12 @@ class Metrics:
         self._bugs = add(
             Counter, "gateway_bugs", "Errors of the gateway's own, each with a line `bug` in the log. Should stay 0."
         )
+        self._spans = add(
+            Counter,
+            "gateway_spans",
+            "Spans of requests, where `otel` is set: sent to the collector, or dropped because it did not take them.",
+            "result",
+        )
         self._body_bytes = add(
             Gauge, "gateway_body_bytes", "Request bodies, and media fetched or converted for them, held in memory now."
         )
@@ -285,6 +291,7 @@ class Metrics:
             (self._left, PHASES),
             (self._reloads, ("applied", "rejected")),
             (self._fetches, RESULTS),
+            (self._spans, ("sent", "dropped")),
         ):
             for label in lists[0]:
                 self._child(family, label)
@@ -373,6 +380,10 @@ class Metrics:
         self._rail.inc()
 
     # ---- the gateway itself ----
+
+    def spans(self, result: str, number: int) -> None:
+        """`result`: sent, dropped. May be called in any thread."""
+        self._child(self._spans, result).inc(number)
 
     def reload(self, result: str) -> None:
         self._child(self._reloads, result).inc()

@@ -148,6 +148,8 @@ class Front:
     ) -> None:
         loop = asyncio.get_running_loop()
         record = Record(scope["gateway.request_id"], endpoint.dialect, endpoint.operation, loop.time())
+        if self._recorder.tracer is not None:
+            record.trace = self._recorder.tracer.begin(headers.get(b"traceparent"))
         task = asyncio.current_task()
         assert task is not None
         self.active[task] = outlet

@@ -26,6 +26,7 @@ from gateway.settings.model import (
 from gateway.settings.problems import ConfigErrors, ConfigProblem, NoCredentials
 from gateway.settings.restart import NeedsRestart, check_fixed
 from gateway.settings.unbuilt import NotBuilt, refuse_unbuilt
+from gateway.settings.values import read_header_list
 
 __all__ = [
     "Address",
@@ -60,6 +61,7 @@ __all__ = [
     "load",
     "parse",
     "parse_keys",
+    "read_header_list",
     "read_keys",
     "read_secret",
     "refuse_unbuilt",

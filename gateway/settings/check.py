@@ -109,12 +109,14 @@ class Check:
         if variable is not None and file is not None:
             self.problem(where, "has api_key_env and api_key_file: write one of them")
         elif variable is not None:
-            return self._usable(
-                (*where, "api_key_env"), self.env.get(variable, ""), f"the environment variable {variable}"
-            )
+            return self.variable((*where, "api_key_env"), variable)
         elif file is not None:
             return self._from_file((*where, "api_key_file"), file)
         return None
+
+    def variable(self, where: Where, name: str) -> SecretStr | None:
+        """The secret in that environment variable."""
+        return self._usable(where, self.env.get(name, ""), f"the environment variable {name}")
 
     def _from_file(self, where: Where, file: Path) -> SecretStr | None:
         try:

@@ -28,7 +28,7 @@ from gateway.settings.model import (
     TlsSettings,
 )
 from gateway.settings.problems import ConfigErrors, ConfigProblem, choices, path_text, quoted
-from gateway.settings.values import MODALITIES, one_of, read_list, read_media_host, read_text
+from gateway.settings.values import MODALITIES, one_of, read_header_list, read_list, read_media_host, read_text
 
 S = TypeVar("S", bound=Section)
 
@@ -150,7 +150,7 @@ def _settings(check: Check) -> Settings:
         "state": _state(check, top),
         "admin": admin,
         "log": _section(check, top, "log", LogSettings),
-        "otel": _optional(check, top, "otel", OtelSettings),
+        "otel": _otel(check, top),
         "tls": _tls(check, top),
         "quotas": _section(check, top, "quotas", QuotaSettings),
     }
@@ -175,6 +175,22 @@ def _timeouts(check: Check, top: Mapping[str, Any]) -> Timeouts:
 
 def _optional(check: Check, top: Mapping[str, Any], key: str, cls: type[S]) -> S | None:
     return check.section((key,), cls, top[key]) if key in top else None
+
+
+def _otel(check: Check, top: Mapping[str, Any]) -> OtelSettings | None:
+    otel = _optional(check, top, "otel", OtelSettings)
+    if otel is None:
+        return None
+    from gateway.observe.span import missing
+
+    if absent := missing():
+        check.problem(("otel",), absent)
+    if otel.headers_env is None:
+        return otel
+    headers = check.variable(("otel", "headers_env"), otel.headers_env)
+    if headers is not None:
+        check.value(("otel", "headers_env"), headers.get_secret_value(), read_header_list)
+    return otel.model_copy(update={"headers": headers})
 
 
 def _privacy(check: Check, raw: Any) -> dict[str, str]:

@@ -33,6 +33,7 @@ from gateway.settings.values import (
     Variable,
     Whole,
     Word,
+    between,
     one_of,
     read_alias,
     read_entries,
@@ -248,10 +249,17 @@ class LogSettings(Section):
 
 
 class OtelSettings(Section):
-    """`endpoint`: the collector's OTLP/HTTP address."""
+    """`endpoint`: the collector's OTLP/HTTP address, without `/v1/traces`. `sample`: the share of requests that are
+    traced, of those whose client does not say."""
+
+    derived = frozenset({"headers"})
 
     endpoint: Annotated[str, BeforeValidator(read_url)]
-    service_name: Line = "gateway"
+    headers_env: Variable | None = None
+    headers: SecretStr | None = None
+    """What that variable holds: `name=value,name=value`."""
+    service_name: Line = "gemma-gateway"
+    sample: Annotated[float, BeforeValidator(between(0, 1))] = 1.0
 
 
 class TlsSettings(Section):

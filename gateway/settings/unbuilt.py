@@ -24,7 +24,6 @@ def refuse_unbuilt(settings: Settings) -> None:
     usual = Limits()
     asked = {
         "log.format": settings.log.format != LogSettings().format,
-        "otel": settings.otel is not None,
         **{f"limits.{name}": getattr(settings.limits, name) != getattr(usual, name) for name in _LIMITS},
     }
     names = [name for name, is_asked in asked.items() if is_asked]

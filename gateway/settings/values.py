@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import unquote
 
 from pydantic import BeforeValidator
 
@@ -28,6 +29,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PUBLIC_NAME = re.compile(r"[A-Za-z0-9._:/@+\[\]-]{1,256}")
 _ALIAS = re.compile(r"[A-Za-z0-9._:/@+\[\]*?-]{1,256}")
 _MIME = re.compile(r"[a-z0-9.+-]+/[a-z0-9.+*-]+")
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
@@ -185,6 +187,19 @@ def read_variable(value: object) -> str:
     if not isinstance(value, str) or not _VARIABLE.fullmatch(value):
         raise ValueError("must be the name of an environment variable, not the secret itself")
     return value
+
+
+def read_header_list(value: object) -> dict[str, str]:
+    """Headers as OpenTelemetry writes them: `name=value,name=value`, values percent-encoded. It holds secrets, and is
+    not shown."""
+    out = {}
+    for pair in str(value).split(","):
+        name, equals, text = pair.partition("=")
+        text = unquote(text)
+        if not (equals and _HEADER.fullmatch(name) and text.isascii() and text.isprintable()):
+            raise ValueError("must hold name=value,name=value (a space in a value is written %20)")
+        out[name] = text
+    return out
 
 
 def read_origin(value: object) -> str:

@@ -19,22 +19,25 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("command", ["check", "serve", "explain", "caps", "doctor"])
 def test_what_is_not_built_is_said_alike(command: str, file: Path, capsys: pytest.CaptureFixture[str]):
-    file.write_text(BACKEND + "otel: {endpoint: 'http://c:1'}\nlimits: {connections: 1}\n")
+    file.write_text(BACKEND + "log: {format: text}\nlimits: {connections: 1}\n")
     body = file.with_name("body.json")
     body.write_text('{"model": "auto", "messages": []}')
     args = [command, *([str(body)] if command == "explain" else []), "-c", str(file)]
     assert run(args) == 2
     out = capsys.readouterr()
     assert out.out == ""
-    assert out.err == "gateway: this version does not do: otel, limits.connections; take it out of the configuration\n"
+    assert (
+        out.err
+        == "gateway: this version does not do: log.format, limits.connections; take it out of the configuration\n"
+    )
 
 
 def test_and_as_json(file: Path, capsys: pytest.CaptureFixture[str]):
-    file.write_text(BACKEND + "otel: {endpoint: 'http://c:1'}\n")
+    file.write_text(BACKEND + "log: {format: text}\n")
     assert run(["check", "--json", "-c", str(file)]) == 2
     assert json.loads(capsys.readouterr().out) == {
         "ok": False,
-        "problems": [{"path": "otel", "line": None, "message": "this version does not do it"}],
+        "problems": [{"path": "log.format", "line": None, "message": "this version does not do it"}],
     }
 
 

@@ -224,7 +224,7 @@ routes: []
     assert settings.repair == "off"
     assert settings.state.dir == Path("/etc/gateway/data")
     assert (settings.log.level, settings.log.format) == ("warning", "text")
-    assert settings.otel is not None and settings.otel.service_name == "gateway"
+    assert settings.otel is not None and (settings.otel.service_name, settings.otel.sample) == ("gemma-gateway", 1.0)
     assert settings.quotas.requests_per_minute == 60 and settings.quotas.tokens_per_minute is None
     assert settings.routes == ()
 
