@@ -75,8 +75,8 @@ class Record:
 
 
 class Recorder:
-    """Writes finished requests to the log, the metrics and the traces: some at a time, a moment later. The same code run
-    for many requests in a row costs half of what it costs cold, between the answers."""
+    """Writes finished requests to the log, the metrics and the traces: some at a time, a moment later. The same code
+    run for many requests in a row costs half of what it costs cold, between the answers."""
 
     MOST = 256
     """Finished requests that may wait. A scrape does not wait."""

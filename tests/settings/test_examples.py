@@ -16,7 +16,9 @@ from gateway.settings.shapes import FactsKeys, MatchKeys, RouteKeys, SelectorKey
 
 CONFIG = Path(__file__).parents[2] / "config"
 REFERENCE = CONFIG / "gateway.yaml"
-ENV = {"GATEWAY_API_KEY": "made-up", "VLLM_KEY": "made-up", "HOSTED_KEY": "made-up", "CLOUD_KEY": "made-up"} | {"OTEL_HEADERS": "api-key=made-up"}
+ENV = {"GATEWAY_API_KEY": "made-up", "VLLM_KEY": "made-up", "HOSTED_KEY": "made-up", "CLOUD_KEY": "made-up"} | {
+    "OTEL_HEADERS": "api-key=made-up"
+}
 
 
 @pytest.fixture(autouse=True)
