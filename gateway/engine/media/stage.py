@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 
 from gateway.canonical.content import (
     Audio,
+    Base64,
     Document,
     Header,
     Image,
@@ -275,7 +276,10 @@ class _Making:
 
     def _listed(self, part: MediaPart, way: Way, origin: int) -> list[Part]:
         """A list of JPEG pictures, whose times nobody knows."""
-        jpegs = cast(str, part.media.base64).split(",")
+        text = part.media.base64
+        jpegs: Sequence[Base64] = (
+            [text] if isinstance(text, Segments) else cast(str, text).split(",")
+        )  # a comma is no base64
         count, most = len(jpegs), max(1, way.frames)
         chosen = range(count) if count <= most else [round(i * (count - 1) / max(1, most - 1)) for i in range(most)]
         self.fates[origin] = f"video>frames:{len(chosen)}"

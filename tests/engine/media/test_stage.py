@@ -208,6 +208,14 @@ async def test_a_list_of_pictures(stage: MediaStage) -> None:
     assert isinstance(last, Image) and last.media.base64 == "/9j/0069"
 
 
+async def test_a_list_of_one_picture_that_is_large(stage: MediaStage) -> None:
+    one = Segments([b"/9j/" + b"A" * 65_532, b"AAAA"])
+    parts, fates, _ = await ready(stage, DEAF, Video(Media("video/jpeg", base64=one)))
+    assert fates == ["video>frames:1"]
+    [image] = parts
+    assert isinstance(image, Image) and image.media.base64 == one and image.media.mime == "image/jpeg"
+
+
 async def test_what_is_elsewhere_comes_here(stage: MediaStage) -> None:
     parts, fates, _ = await ready(stage, DEAF, Text("a"), Image(Media(url="https://cats.example/a.png")))
     assert fates == ["text", "image"]
