@@ -139,7 +139,9 @@ def decode(data: bytes, most: int) -> Any:
     plan = read_plan(data)
     if plan.width * plan.height > most:
         raise Refused(f"this picture has {plan.width} x {plan.height} pixels: at most {most:,} are converted")
-    places = {item: i for i, item in enumerate(plan.tiles)}
+    places: dict[int, list[int]] = {}  # one tile may lie in several
+    for i, item in enumerate(plan.tiles):
+        places.setdefault(item, []).append(i)
     whole: Any = None
     seen = set()
     with opened(data, "image/heic") as container:
@@ -154,8 +156,10 @@ def decode(data: bytes, most: int) -> Any:
             for frame in packet.decode():
                 if whole is None:
                     whole = Image.new("RGB", (plan.width, plan.height))
-                row, column = divmod(places[packet.stream.id], plan.columns)
-                whole.paste(frame.to_image(), (column * frame.width, row * frame.height))
+                tile = frame.to_image()
+                for place in places[packet.stream.id]:
+                    row, column = divmod(place, plan.columns)
+                    whole.paste(tile, (column * frame.width, row * frame.height))
                 seen.add(packet.stream.id)
     if len(seen) != len(places):
         raise Refused(_BROKEN)

@@ -51,6 +51,14 @@ def test_tiles_cropped() -> None:
     assert near(image, (5, 30), RED) and near(image, (50, 30), GREEN) and near(image, (50, 58), CYAN)
 
 
+def test_one_tile_in_two_places() -> None:
+    """Where a picture is of one colour, some write its tile once."""
+    ids = b"".join(i.to_bytes(2, "big") for i in range(1, 7))
+    assert TURNED.count(ids) == 1
+    image = heic.decode(TURNED.replace(ids, ids.replace(b"\0\2", b"\0\1")), MOST)
+    assert near(image, (30, 50), RED) and near(image, (30, 100), RED) and near(image, (30, 140), BLUE)
+
+
 def test_it_becomes_a_jpeg_or_png_of_the_size_that_is_seen() -> None:
     made, mime, count = picture.convert(TURNED, "image/heic", 5000, ["image/png", "image/jpeg"])
     assert (mime, count) == ("image/jpeg", 1) and made.startswith(b"\xff\xd8")
