@@ -11,6 +11,7 @@ import openai
 import pydantic
 import pytest
 
+from gateway.demo import media
 from tests.real.content import audio, image, text, user
 from tests.sdks.city import CALLS, CityHall, declared
 from tests.sdks.serving import Served
@@ -54,6 +55,19 @@ def test_media_go_to_whom_they_suit(sdk: openai.OpenAI, part: Any, target: str):
     raw = sdk.chat.completions.with_raw_response.create(model="auto", messages=user([text("What?"), part]))  # type: ignore[arg-type]
     assert raw.headers["x-gateway-target"].startswith(target)
     assert (raw.parse().choices[0].message.content or "").startswith("[fixture]")
+
+
+def test_sound_into_words(sdk: openai.OpenAI, stream: bool):
+    file = ("memo.wav", media.wav())
+    if not stream:
+        raw = sdk.audio.transcriptions.with_raw_response.create(model="auto", file=file, language="en")
+        assert raw.headers["x-gateway-target"].startswith("ears/") and raw.headers["x-gateway-parts"] == "0=audio"
+        assert raw.parse().text == HEARD
+        assert sdk.audio.translations.create(model="auto", file=file).text == HEARD
+        return
+    *deltas, last = sdk.audio.transcriptions.create(model="auto", file=file, stream=True)
+    assert last.type == "transcript.text.done" and last.text == HEARD
+    assert "".join(e.delta for e in deltas if e.type == "transcript.text.delta") == HEARD
 
 
 def test_a_picture_by_responses(sdk: openai.OpenAI):
