@@ -27,15 +27,15 @@ from gateway.settings.values import (
 DEFAULT = Path("keys.yaml")
 SEARCH = ("gateway.yaml", "config/local.yaml")
 _UNITS = {"h": 3600, "d": 86400, "w": 7 * 86400}
+_LATEST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 _LIMITS = ("requests_per_minute", "tokens_per_minute", "in_flight")
 
 
 def main(argv: Sequence[str]) -> int:
     options = _parser().parse_args(list(argv))
-    store = Store(options.file or _configured(options.config) or DEFAULT)
     act = {"new": _new, "list": _list, "revoke": _revoke}[options.act]
     try:
-        act(store, options)
+        act(Store(options.file or _configured(options.config) or DEFAULT), options)
     except ConfigErrors as e:
         problems = [{"path": f"{p.source}: {p.path}", "line": p.line, "message": p.message} for p in e.problems]
         return _refused(str(e), problems, 2, as_json=options.json)
@@ -83,16 +83,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _configured(config: Path | None) -> Path | None:
-    """`auth.keys_file` of the configuration, which need not be right otherwise: it may be its keys that are missing."""
+    """`auth.keys_file` of the configuration, which need not be right otherwise: it may be its keys that are missing.
+    Raises _Wrong for one that is named and can't be read: the keys would land in a file that no gateway reads."""
     if config is None and os.environ.get("GATEWAY_CONFIG"):
         config = Path(os.environ["GATEWAY_CONFIG"])
     config = config or next((Path(p) for p in SEARCH if Path(p).is_file()), None)
     if config is None:
         return None
     try:
-        auth = read_document(config.read_text("utf-8-sig"), config.name).values.get("auth")
-    except (OSError, UnicodeDecodeError):
-        return None
+        text = config.read_text("utf-8-sig")
+    except OSError as e:
+        raise _Wrong(f"can't read {config}: {e.strerror}; name the configuration, or the keys file with --file") from None
+    except UnicodeDecodeError:
+        raise _Wrong(f"{config} is not UTF-8 text; name the keys file with --file") from None
+    auth = read_document(text, config.name).values.get("auth")
     named = auth.get("keys_file") if isinstance(auth, dict) else None
     return config.parent / Path(named).expanduser() if isinstance(named, str) else None
 
@@ -140,8 +144,11 @@ def _words(text: str) -> list[str]:
 
 def _expiry(text: str, now: float) -> str:
     amount, unit = text[:-1], text[-1:]
-    moment = now + int(amount) * _UNITS[unit] if unit in _UNITS and amount.isdecimal() else None
-    if moment is None:
+    if unit in _UNITS and amount.isdecimal():
+        if len(amount) > 6 or now + int(amount) * _UNITS[unit] > _LATEST:
+            raise ValueError("is too far away: leave it out for a key that never expires")
+        moment = now + int(amount) * _UNITS[unit]
+    else:
         try:
             moment = read_moment(text)
         except ValueError as e:

@@ -250,10 +250,9 @@ def read_moment(value: object) -> float:
     if isinstance(value, str):
         try:
             moment = datetime.fromisoformat(value.strip())
-        except ValueError:
-            moment = None
-        if moment is not None:
-            return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+            return (moment.astimezone(UTC) if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError):  # OverflowError: in UTC it is outside of the years 1 to 9999
+            pass
     raise ValueError("must be a date such as 2027-01-31, or a date and time such as 2027-01-31T12:00:00Z")
 
 
