@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from typing import Any
 
 from gateway.settings import ConfigErrors, ConfigProblem, TlsSettings
 
@@ -15,24 +16,33 @@ class CertificateUnusable(ConfigErrors):
 
 
 class Certificate:
-    """`context` is what listeners are opened with. Raises CertificateUnusable."""
+    """`context` is what listeners are opened with. Raises CertificateUnusable.
+
+    Every handshake goes on with the context of the newest files. Loaded into one that has a certificate already, they
+    would stand beside it where their keys are of another type (RSA, ECDSA): OpenSSL keeps one of each
+    (https://docs.openssl.org/3.0/man3/SSL_CTX_use_certificate/), and clients could still be shown the old one."""
 
     def __init__(self, files: TlsSettings) -> None:
-        self.context = _loaded(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), files)
-        self.context.set_alpn_protocols(["http/1.1"])
+        self._newest = self.context = _loaded(files)
+        self.context.sni_callback = self._greet
 
     def renew(self, files: TlsSettings) -> None:
         """New connections are shown what the files hold now. Raises CertificateUnusable, and nothing has changed."""
-        check_certificate(files)
-        _loaded(self.context, files)
+        self._newest = _loaded(files)
+
+    def _greet(self, connection: Any, _name: str | None, _context: ssl.SSLContext) -> None:
+        """Called for each handshake, whether the client names a host or not."""
+        connection.context = self._newest
 
 
 def check_certificate(files: TlsSettings) -> None:
     """Raises CertificateUnusable."""
-    _loaded(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), files)
+    _loaded(files)
 
 
-def _loaded(context: ssl.SSLContext, files: TlsSettings) -> ssl.SSLContext:
+def _loaded(files: TlsSettings) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_alpn_protocols(["http/1.1"])
     try:
         context.load_cert_chain(files.cert, files.key, password=_no_password)
     except ssl.SSLError as error:
