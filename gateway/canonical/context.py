@@ -12,6 +12,12 @@ from gateway.canonical.requests import Options
 Snapshot = TypeVar("Snapshot")
 
 
+def is_like(name: str, pattern: str) -> bool:
+    """Does a model's name fit that pattern? `*` and `?` are its only wildcards: names of models have brackets in them,
+    as `claude-opus-4-6[1m]` has."""
+    return fnmatchcase(name, pattern.replace("[", "[[]"))
+
+
 @dataclass(slots=True, frozen=True)
 class Rights:
     """What a key may ask for; None = everything. `models` are public names and aliases, * and ? are wildcards. Text is
@@ -22,7 +28,7 @@ class Rights:
 
     def covers(self, *names: str) -> bool:
         """Is a model of one of these names allowed?"""
-        return self.models is None or any(fnmatchcase(name, own) for own in self.models for name in names)
+        return self.models is None or any(is_like(name, own) for own in self.models for name in names)
 
     def lacks(self, modalities: Iterable[str]) -> list[str]:
         """Those of `modalities` that are not allowed."""

@@ -19,7 +19,7 @@ Fate = Literal["modelled", "extra", "dropped", "refused"]
 INT32: Final = 2**31 - 1
 INT64: Final = 2**63 - 1
 _SHOWN: Final = 60
-_MODEL = re.compile(r"[A-Za-z0-9._:/@+-]+")
+_MODEL = re.compile(r"[A-Za-z0-9._:/@+\[\]-]+")
 _FIELD = re.compile(r"[A-Za-z0-9_.$-]{1,64}")
 _TOOL = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 

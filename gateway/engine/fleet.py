@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Any
 
 from gateway.backends import load
+from gateway.canonical.context import is_like
 from gateway.canonical.facts import shown_model
 from gateway.canonical.requests import ThinkingConfig
 from gateway.engine.credentials import Credentials
@@ -87,8 +87,7 @@ class Fleet:
             exact[model.name] = name
             for alias in model.aliases:
                 if is_pattern(alias):
-                    # only * and ? are wild: agents send names such as claude-x[1m]
-                    globs.append((alias.replace("[", "[[]"), name))
+                    globs.append((alias, name))
                 else:
                     exact[alias] = name
         configured = set(exact)
@@ -121,7 +120,7 @@ class Fleet:
         if name is not None:
             return name
         for pattern, name in self._globs:
-            if fnmatchcase(model, pattern):
+            if is_like(model, pattern):
                 return name
         if self.settings.unknown_model != "error":
             instead = self._exact.get(self.settings.unknown_model)

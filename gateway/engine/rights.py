@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from fnmatch import fnmatchcase
 
-from gateway.canonical.context import EVERYTHING, Rights
+from gateway.canonical.context import EVERYTHING, Rights, is_like
 from gateway.canonical.needs import Needs
 from gateway.engine.fleet import Fleet, Name, is_pattern, not_found
 from gateway.errors import ModalityNotAllowed, ModelNotAllowed, ModelNotFound
@@ -24,7 +23,7 @@ def permitted(fleet: Fleet, model: str, rights: Rights) -> Name:
     if allowed is not None:
         return allowed
     # what stands in for an unknown name is not what was allowed under that name
-    if any(fnmatchcase(model, alias) for alias in name.aliases) and rights.covers(model):
+    if any(is_like(model, alias) for alias in name.aliases) and rights.covers(model):
         return name
     told = repr(model) if len(model) <= 60 and model.isprintable() else "of that name"
     own = ", ".join(_own(fleet, rights)[:20]) or "none that is here"

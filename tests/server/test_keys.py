@@ -254,6 +254,18 @@ async def test_what_stands_in_for_an_unknown_name_is_not_what_was_allowed(
     assert not other.requests
 
 
+async def test_brackets_in_a_name_are_letters(two: Any, store: Store, gateway_for: GatewayFor):
+    """Claude Code asks for `claude-opus-4-6[1m]`; in shells such brackets are wildcards, here they are not."""
+    settings, [one, _] = two
+    settings["models"][PUBLIC]["aliases"] = ["claude-opus-4-6[1m]", "claude-*[1m]"]
+    key = made(store, "anna", models=["claude-opus-4-6[1m]"])
+    gateway = await gateway_for({**settings, "auth": {"keys_file": str(store.path)}})
+    for model, status in [("claude-opus-4-6[1m]", 200), ("claude-opus-4-6m", 404), ("claude-sonnet-5[1m]", 403)]:
+        got = await gateway.post(CHAT, ask(model=model), bearer(key))
+        assert got.status == status, (model, got)
+    assert len(one.requests) == 1
+
+
 async def test_modalities(upstreams: Upstreams, store: Store, gateway_for: GatewayFor):
     [wire] = await upstreams()
     words, eyes = made(store, "words", modalities=["text"]), made(store, "eyes", modalities=["image"])
