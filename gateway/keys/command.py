@@ -93,7 +93,9 @@ def _configured(config: Path | None) -> Path | None:
     try:
         text = config.read_text("utf-8-sig")
     except OSError as e:
-        raise _Wrong(f"can't read {config}: {e.strerror}; name the configuration, or the keys file with --file") from None
+        raise _Wrong(
+            f"can't read {config}: {e.strerror}; name the configuration, or the keys file with --file"
+        ) from None
     except UnicodeDecodeError:
         raise _Wrong(f"{config} is not UTF-8 text; name the keys file with --file") from None
     auth = read_document(text, config.name).values.get("auth")
