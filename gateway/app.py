@@ -309,7 +309,8 @@ async def serve(
             orders = Orders(stop or asyncio.Event())
             watches = []
             if config is not None:
-                watches.append(follow(config, now, orders.reload, gateway.reload, gateway.rejected, gateway.files))
+                reload, rejected = gateway.reload, gateway.rejected
+                watches.append(follow(config, now, orders.reload, reload, rejected, gateway.files, settings))
             if scan is not None:
                 watches.append(_look_out(scan, gateway, now, looked))
             return await _serve_at(sockets, admin, gateway, watches, ready, orders)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -11,9 +12,10 @@ import yaml
 
 from gateway.app import Gateway, serve
 from gateway.engine.fleet import Fleet
+from gateway.keys.store import Store, Wanted
 from gateway.server.listener import HttpServer
 from gateway.server.reload import follow
-from gateway.settings import NeedsRestart, NotBuilt, Settings, parse
+from gateway.settings import NeedsRestart, NotBuilt, Settings, load, parse
 from tests.conftest import Upstreams
 from tests.faults import answers
 from tests.faults.running import CHAT, FAST, ask, config
@@ -78,6 +80,38 @@ async def test_a_bug_in_a_reload_is_not_the_end_of_reloads(tmp_path: Any, monkey
     await asyncio.gather(task, return_exceptions=True)
     await gateway.stop()
     assert "an internal error (RuntimeError)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("when", ["after it was read", "before it was watched"])
+async def test_a_key_that_is_revoked_meanwhile_is_not_forgotten(when: str, tmp_path: Path):
+    """While a configuration is taken over, or while it starts and looks at its servers, the keys file changes again."""
+    store = Store(tmp_path / "keys.yaml")
+    store.create(Wanted("anna"), 1.0)
+    store.create(Wanted("otto"), 1.0)
+    file = tmp_path / "gateway.yaml"
+    file.write_text(yaml.safe_dump({"auth": {"keys_file": "keys.yaml"}}))
+    settings = load(file, {})
+    known: list[list[str]] = []
+    done, now = asyncio.Event(), asyncio.Event()
+
+    def apply(new: Settings) -> None:
+        known.append([k.name for k in new.auth.keys if k.revoked is None])
+        if when == "after it was read" and len(known) == 1:
+            store.revoke("anna", 2.0)
+        if known[-1] == ["otto"]:
+            done.set()
+
+    if when == "before it was watched":
+        store.revoke("anna", 2.0)
+    else:
+        now.set()
+    files = [store.path, tmp_path / "keys.yaml.secret"]
+    task = asyncio.create_task(follow(file, {}, now, apply, known.append, lambda: files, settings))
+    async with asyncio.timeout(5):
+        await done.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert known == ([["anna", "otto"], ["otto"]] if when == "after it was read" else [["otto"]])
 
 
 async def test_a_reload_does_not_change_the_policy_of_a_request_under_way(upstreams: Upstreams):

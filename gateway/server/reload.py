@@ -17,11 +17,15 @@ async def follow(
     apply: Callable[[Settings], None],
     reject: Callable[[list[str]], None],
     beside: Callable[[], Iterable[Path]] = lambda: (),
+    served: Settings | None = None,
 ) -> None:
     """Calls `apply` when the file's content changes (looked at every second), or a file that it names (`beside`: keys,
     certificates), or when `now` is set. A configuration with an error leaves the old one in force, and `reject` is told
-    what is wrong with it."""
+    what is wrong with it. `served`: what is in force; the file may have been changed since that was read, which is some
+    seconds ago where servers were slow to answer."""
     seen = _content(config), _states(beside())
+    if served is not None and _says_something_else(config, env, served):
+        now.set()
     while True:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(now.wait(), 1.0)
@@ -38,7 +42,15 @@ async def follow(
         except Exception as e:  # noqa: BLE001  # a bug in one reload must not be the end of all reloads
             reject([f"an internal error ({type(e).__name__})"])
         else:
-            seen = content[0], _states(beside())  # which files these are may be new
+            # which files these are may be new; one that was written again since it was read is read again
+            seen = content[0], {path: content[1].get(path, state) for path, state in _states(beside()).items()}
+
+
+def _says_something_else(config: Path, env: Mapping[str, str], served: Settings) -> bool:
+    try:
+        return load(config, env) != served
+    except ConfigErrors:
+        return True
 
 
 def _content(path: Path) -> bytes | None:
@@ -48,14 +60,14 @@ def _content(path: Path) -> bytes | None:
         return None  # between two steps of an editor's or a config map's replacement
 
 
-def _states(files: Iterable[Path]) -> list[tuple[int, ...] | None]:
+def _states(files: Iterable[Path]) -> dict[Path, tuple[int, ...] | None]:
     """What changes when a file is written, replaced, or given another mode; None for one that is not there."""
-    out: list[tuple[int, ...] | None] = []
+    out: dict[Path, tuple[int, ...] | None] = {}
     for path in files:
         try:
             about = path.stat()
         except OSError:
-            out.append(None)
+            out[path] = None
             continue
-        out.append((about.st_mtime_ns, about.st_size, about.st_ino, about.st_mode))
+        out[path] = (about.st_mtime_ns, about.st_size, about.st_ino, about.st_mode)
     return out
