@@ -7,7 +7,7 @@ else is decoded as plain JSON and read field by field, so that nothing a server 
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
@@ -18,33 +18,28 @@ from gateway.canonical.events import (
     Event,
     Fault,
     PartDelta,
-    PartEnd,
-    PartKind,
     PartStart,
     Progress,
     Start,
     merge_extra,
 )
-from gateway.dialects.fields import Json, rest
+from gateway.dialects.fields import Json
 from gateway.dialects.openai.answers import (
     CHOICE,
     FINISH,
     MESSAGE,
-    PART,
     TOP,
-    json_text,
     layer,
     layers,
     parse_created,
     parse_finish,
     parse_usage,
-    unique_id,
 )
-from gateway.dialects.openai.calls import OpenCall, OpenCalls
 from gateway.dialects.openai.chunks import UsualChunk, usual_chunk
 from gateway.dialects.openai.encoder import ChatEncoder
 from gateway.dialects.openai.errors import read_error
 from gateway.dialects.openai.signatures import FIELD, take_signature
+from gateway.dialects.openai.streamed import StreamedChoice
 from gateway.errors import ProtocolFault, Truncated
 from gateway.sse import EventTooLarge, Splitter
 
@@ -62,22 +57,6 @@ _text = msgspec.json.Decoder(str).decode
 _any = msgspec.json.Decoder().decode
 
 
-class _Choice:
-    """Where one choice stands. `open` is the number of its open text, thinking or refusal part, -1 if none."""
-
-    __slots__ = ("calls", "ended", "extra", "kept", "open", "open_kind", "parts", "taken")
-
-    def __init__(self) -> None:
-        self.parts = 0
-        self.open = -1
-        self.open_kind: PartKind = "text"
-        self.calls = OpenCalls()
-        self.taken: set[str] = set()
-        self.ended = False
-        self.extra: Extra | None = None  # waits for the next event of the choice
-        self.kept: dict[str, Json] = {CHOICE: {}, MESSAGE: {}}
-
-
 class ChatDecoder:
     """See `gateway.dialects.Decoder`. A stream is complete when at least one choice began, and all that did have ended.
     `expected_choices` is what was asked for: servers that know nothing of `n` answer fewer, which is fine if they say
@@ -86,7 +65,7 @@ class ChatDecoder:
     def __init__(self, expected_choices: int = 1) -> None:
         self._expected = expected_choices
         self._splitter = Splitter()
-        self._choices: dict[int, _Choice] = {}
+        self._choices: dict[int, StreamedChoice] = {}
         self._started = False
         self._unusual = 0  # chunks in a row that the short way could not read
         self._over = False
@@ -219,12 +198,12 @@ class ChatDecoder:
         if not self._started:
             self._begin(chunk, out)
         if choice is None:
-            choice = self._choices[index] = _Choice()
+            choice = self._choices[index] = StreamedChoice(index)
         text = thoughts or delta.content
         if text:
-            self._text(index, choice, "thinking" if thoughts else "text", text, out)
+            choice.text("thinking" if thoughts else "text", text, out)
         if finish is not None:
-            self._end_choice(index, choice, out)
+            choice.end(self._answer_id, out)
             out.append(ChoiceEnd(index, FINISH[finish]))
         return True
 
@@ -300,7 +279,7 @@ class ChatDecoder:
             return False
         choice = self._choices.get(index)
         if choice is None:
-            choice = self._choices[index] = _Choice()
+            choice = self._choices[index] = StreamedChoice(index)
         extra = _changed(item, self._choice_fields, choice.kept[CHOICE])
         delta = self._delta_of(item)
         if not isinstance(delta, dict):
@@ -310,13 +289,13 @@ class ChatDecoder:
             # a few servers repeat their last chunk, or send a usage chunk with an empty choice in it
             return True
         before = len(out)
-        self._delta(index, choice, delta, more, out)
+        self._delta(choice, delta, more, out)
         finish, stop_sequence = parse_finish(item.get("finish_reason"), extra)
         if extra or more:
             choice.extra = merge_extra(choice.extra, layers(CHOICE, extra, MESSAGE, more))
         logprobs = item.get("logprobs")
         if finish is not None:
-            self._end_choice(index, choice, out)
+            choice.end(self._answer_id, out)
             if logprobs is not None and _give_logprobs(out, before, logprobs):
                 logprobs = None
             out.append(ChoiceEnd(index, finish, stop_sequence, logprobs, choice.extra))
@@ -331,7 +310,7 @@ class ChatDecoder:
         elif logprobs is not None:
             # probabilities of a token without text (half a character): they belong to what is open, or begin a text
             if choice.open < 0:
-                self._open(index, choice, "text", out)
+                choice.begin("text", out)
             out.append(PartDelta(index, choice.open, logprobs=logprobs))
         return True
 
@@ -340,110 +319,38 @@ class ChatDecoder:
     def _delta_of(self, item: Json) -> Any:
         return item.get("delta") or {}
 
-    def _delta(self, index: int, choice: _Choice, delta: Json, more: Json, out: list[Event]) -> None:
+    def _delta(self, choice: StreamedChoice, delta: Json, more: Json, out: list[Event]) -> None:
         thoughts = delta.get("reasoning_content") or delta.get("reasoning")
         if isinstance(thoughts, str) and thoughts:
-            self._text(index, choice, "thinking", thoughts, out)
+            choice.text("thinking", thoughts, out)
         elif thoughts:
             more["reasoning"] = thoughts
         content = delta.get("content")
         if isinstance(content, str) and content:
-            self._text(index, choice, "text", content, out)
+            choice.text("text", content, out)
         elif isinstance(content, list):
-            self._content_parts(index, choice, content, more, out)
+            _content_parts(choice, content, more, out)
         refusal = delta.get("refusal")
         if isinstance(refusal, str) and refusal:
-            self._text(index, choice, "refusal", refusal, out)
+            choice.text("refusal", refusal, out)
         annotations = delta.get("annotations")
         if isinstance(annotations, list) and annotations:
             if choice.open >= 0 and choice.open_kind == "text":
-                out.append(PartDelta(index, choice.open, annotations=annotations))
+                out.append(PartDelta(choice.index, choice.open, annotations=annotations))
             else:
                 more["annotations"] = annotations
         calls = delta.get("tool_calls")
         if isinstance(calls, list):
             for call in calls:
                 if isinstance(call, dict):
-                    self._call(index, choice, call, out)
+                    choice.call(call, self._answer_id, out)
         legacy = delta.get("function_call")
         if isinstance(legacy, dict):
-            self._call(index, choice, {"index": -1, "function": legacy}, out)
+            choice.call({"index": -1, "function": legacy}, self._answer_id, out)
         if FIELD in more and (signature := take_signature(more)) is not None:
             if choice.open < 0 or choice.open_kind != "text":
-                self._open(index, choice, "text", out)
-            out.append(PartDelta(index, choice.open, signature=signature))
-
-    def _content_parts(self, index: int, choice: _Choice, content: list[Any], more: Json, out: list[Event]) -> None:
-        """A few servers stream the array form of the content."""
-        for part in content:
-            kind = part.get("type") if isinstance(part, dict) else None
-            if kind in ("text", "output_text") and isinstance(part.get("text"), str):
-                self._text(index, choice, "text", part["text"], out)
-            elif kind == "thinking" and isinstance(part.get("thinking"), str):
-                self._text(index, choice, "thinking", part["thinking"], out)
-            else:
-                more.setdefault("content_parts", []).append(part)
-
-    def _text(self, index: int, choice: _Choice, kind: PartKind, text: str, out: list[Event]) -> None:
-        if choice.open < 0 or choice.open_kind != kind:
-            self._open(index, choice, kind, out)
-        out.append(PartDelta(index, choice.open, text))
-
-    def _open(self, index: int, choice: _Choice, kind: PartKind, out: list[Event]) -> None:
-        self._shut(index, choice, out)
-        choice.open, choice.open_kind = choice.parts, kind
-        choice.parts += 1
-        out.append(PartStart(index, choice.open, kind))
-
-    def _shut(self, index: int, choice: _Choice, out: list[Event]) -> None:
-        if choice.open >= 0:
-            out.append(PartEnd(index, choice.open))
-            choice.open = -1
-
-    def _call(self, index: int, choice: _Choice, delta: Json, out: list[Event]) -> None:
-        kind: Literal["function", "custom"] = "custom" if isinstance(delta.get("custom"), dict) else "function"
-        inner = delta.get(kind)
-        inner = inner if isinstance(inner, dict) else {}
-        name = inner.get("name")
-        name = name if isinstance(name, str) else ""
-        arguments = json_text(inner.get("input" if kind == "custom" else "arguments"))
-        call = choice.calls.of(delta, name)
-        extra = rest(delta, ("id", "type", "index", "function", "custom")) or {}
-        signature = take_signature(extra) if extra else None
-        if call.part < 0:
-            call.kind = kind
-            call.signature = signature or call.signature
-            call.name = name or call.name
-            call.extra |= extra
-            call.arguments.append(arguments)
-            if call.name:
-                self._start_call(index, choice, call, out)
-            return
-        if arguments or extra or signature is not None:
-            call.arguments.append(arguments)
-            more = layer(PART, extra)
-            out.append(PartDelta(index, call.part, arguments=arguments, signature=signature, extra=more))
-
-    def _start_call(self, index: int, choice: _Choice, call: OpenCall, out: list[Event]) -> None:
-        self._shut(index, choice, out)
-        call.part = choice.parts
-        choice.parts += 1
-        made = unique_id(call.given, choice.taken, self._answer_id)
-        out.append(PartStart(index, call.part, "tool_call", made, call.name, call.kind, extra=layer(PART, call.extra)))
-        arguments = "".join(call.arguments)
-        if arguments or call.signature is not None:
-            out.append(PartDelta(index, call.part, arguments=arguments, signature=call.signature))
-
-    def _end_choice(self, index: int, choice: _Choice, out: list[Event]) -> None:
-        for call in choice.calls.all:
-            if call.part < 0:  # its name never came; the arguments are not lost
-                self._start_call(index, choice, call, out)
-        ends = [call.part for call in choice.calls.all]
-        if choice.open >= 0:
-            ends.append(choice.open)
-            choice.open = -1
-        out += [PartEnd(index, part) for part in sorted(ends)]
-        choice.ended = True
+                choice.begin("text", out)
+            out.append(PartDelta(choice.index, choice.open, signature=signature))
 
     def _close(self, out: list[Event], announced: bool) -> None:
         """[DONE] (`announced`), or the end of the bytes: then a choice that was asked for and never began may have been
@@ -458,6 +365,18 @@ class ChatDecoder:
     def _fault(self, code: str, message: str) -> list[Event]:
         self._over = True
         return [Fault(code, message)]
+
+
+def _content_parts(choice: StreamedChoice, content: list[Any], more: Json, out: list[Event]) -> None:
+    """A few servers stream the array form of the content."""
+    for part in content:
+        kind = part.get("type") if isinstance(part, dict) else None
+        if kind in ("text", "output_text") and isinstance(part.get("text"), str):
+            choice.text("text", part["text"], out)
+        elif kind == "thinking" and isinstance(part.get("thinking"), str):
+            choice.text("thinking", part["thinking"], out)
+        else:
+            more.setdefault("content_parts", []).append(part)
 
 
 def _changed(value: Json, known: frozenset[str], seen: Json) -> Json:
