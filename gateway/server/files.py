@@ -172,6 +172,7 @@ class _Receiver:
                         part = event
                         if event.filename is None:
                             fields[event.name[:80]] = b""
+                            _add_field(fields, event.name[:80], b"")  # one without content counts, too
                         elif upload is not None or event.name != "file":
                             raise BadRequest("the form has one file, in the field `file`", param="file")
                         else:

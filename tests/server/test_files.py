@@ -246,6 +246,16 @@ async def test_a_form(dialect: str, upstreams: Upstreams, gateway_for: GatewayFo
     assert got.status == 404 and (got.json().get("type") == "error") == (dialect == "anthropic")
 
 
+async def test_fields_without_content_are_counted_too(upstreams: Upstreams, gateway_for: GatewayFor):
+    [wire] = await upstreams()
+    gateway = await locked(wire, gateway_for)
+    file = ('name="file"; filename="a.png"', PNG)
+    for most, status in ((32, 200), (33, 413)):
+        kind, body = form(*((f'name="f{i}"', b"") for i in range(most)), file)
+        got = await send(gateway, "POST", "/v1/files", {"Authorization": f"Bearer {KEY}", **kind}, body)
+        assert got.status == status, got.body
+
+
 @pytest.mark.parametrize(
     "parts",
     [
