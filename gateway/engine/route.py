@@ -10,11 +10,12 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from gateway.backends import Call
 from gateway.canonical.content import Audio, Document, Image, Text, Video
-from gateway.canonical.context import Context
+from gateway.canonical.context import EVERYTHING, Context, Rights
 from gateway.canonical.media.octets import fingerprint
 from gateway.canonical.needs import Needs, needs_of
 from gateway.canonical.requests import Chat, Completion, CountTokens, Request, Transcription, conversation
@@ -25,7 +26,7 @@ from gateway.engine.receipt import as_asked, with_claims
 from gateway.engine.relay import Relay, check_privacy
 from gateway.engine.rights import check_modalities, permitted
 from gateway.engine.servers import Deployment
-from gateway.errors import GatewayError, Overloaded
+from gateway.errors import GatewayError, ModalityNotAllowed, Overloaded
 from gateway.filters.instructions import instructed
 from gateway.filters.transcript import in_words
 from gateway.routing.candidate import Candidate, Lack
@@ -56,6 +57,7 @@ class Route:
     """Whose request it is: the id of the key that it came with, "" where nobody needs one."""
     conversation: str = ""
     """What `affinity` says of the request, "" where there is only one target."""
+    rights: Rights = EVERYTHING
     short: list[tuple[Candidate, Lack]] = field(default_factory=list)
     """Targets that the prompt turned out to be too long for."""
     hold: Hold = field(default_factory=Hold)
@@ -129,6 +131,7 @@ class Router:
         by_candidate = {id(d.candidate): d for d in name.deployments}
         route = Route(name, needs, decision, by_candidate, policy.privacy, ctx.snapshot, tenant, conversation)
         route.hold = Hold(self._memory)
+        route.rights = ctx.rights
         return route
 
     def served(self, route: Route, d: Deployment, now: float) -> None:
@@ -164,7 +167,8 @@ class Router:
             return None
         try:
             facts = facts_for(route.needs.operation, candidate.facts)
-            ready = await self._media.ready(request, facts, route.settings, route.hold)
+            allowed = partial(check_modalities, rights=route.rights)
+            ready = await self._media.ready(request, facts, route.settings, route.hold, allowed)
             lack = _kept_home(ready.request, candidate, route.privacy)
             if lack is not None:
                 route.add(candidate, lack)
@@ -245,9 +249,10 @@ class Router:
 
     def refused(self, route: Route) -> GatewayError:
         """The error for a request that no target can take now: what was found out after the decision counts, too. That
-        there is no room for a medium just now says nothing about the request."""
-        if busy := next((e for e in route.unable if isinstance(e, Overloaded)), None):
-            return busy
+        there is no room for a medium just now says nothing about the request; that its key may not send what was found
+        at a URL says enough."""
+        if said := next((e for e in route.unable if isinstance(e, Overloaded | ModalityNotAllowed)), None):
+            return said
         if route.unable and len(route.unable) == len(route.decision.verdicts):
             return route.unable[0]
         return refusal(route.decision, route.needs, route.name.public)

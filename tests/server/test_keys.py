@@ -7,6 +7,7 @@ import contextlib
 import json
 import ssl
 import time
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from fastapi.routing import APIRoute
 from starlette.routing import Route
 
 from gateway.app import Gateway, serve
+from gateway.backends.wire import samples
 from gateway.canonical.context import EVERYTHING
 from gateway.errors import InvalidKey
 from gateway.keys.store import Store, Wanted
@@ -283,6 +285,37 @@ async def test_modalities(upstreams: Upstreams, store: Store, gateway_for: Gatew
     got = await gateway.send(json_request("/v1/messages", body, {"x-api-key": words}))
     assert (got.status, got.json()["error"]["type"]) == (403, "permission_error")
     assert len(wire.requests) == asked
+
+
+async def test_what_a_url_leads_to_is_held_against_the_rights(
+    upstreams: Upstreams, store: Store, gateway_for: GatewayFor
+):
+    """A sound behind the URL of a picture is a sound; nothing is asked of a server before that is known."""
+    [wire] = await upstreams()
+
+    async def give(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        body = b64decode(PIXEL) if b"/picture" in head else b64decode(samples.WAV)
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        writer.close()
+
+    elsewhere = await asyncio.start_server(give, "127.0.0.1", 0)
+    place = f"127.0.0.1:{elsewhere.sockets[0].getsockname()[1]}"
+    eyes, ears = made(store, "eyes", modalities=["image"]), made(store, "ears", modalities=["image", "audio"])
+    gateway = await started(gateway_for, store, wire, media={"remote": {"allow": [place]}})
+
+    async def sent(key: str, what: str) -> Response:
+        part = {"type": "image_url", "image_url": {"url": f"http://{place}/{what}"}}
+        return await gateway.post(CHAT, ask(messages=[{"role": "user", "content": [part]}]), bearer(key))
+
+    async with elsewhere:
+        assert (await sent(eyes, "picture")).status == 200
+        assert (await sent(ears, "sound")).status == 200
+        asked = len(wire.requests)
+        got = await sent(eyes, "sound")
+        assert (got.status, got.error["code"]) == (403, "modality_not_allowed")
+        assert got.error["param"] == "messages[0].content[0]"
+        assert len(wire.requests) == asked
 
 
 async def test_what_is_kept_belongs_to_its_key(upstreams: Upstreams, store: Store, gateway_for: GatewayFor):

@@ -33,7 +33,7 @@ from gateway.canonical.facts import Facts
 from gateway.canonical.identity import same
 from gateway.canonical.media.identify import Wrong, identified_part
 from gateway.canonical.media.kinds import FRAMES, usual
-from gateway.canonical.needs import content_parts, needs_of
+from gateway.canonical.needs import Needs, content_parts, needs_of
 from gateway.canonical.requests import Chat, Request, conversation, with_conversation
 from gateway.engine.admission import Hold, Memory
 from gateway.engine.media.convert import Piece, Workers, installed
@@ -99,9 +99,17 @@ class MediaStage:
     async def close(self) -> None:
         await self.workers.close()
 
-    async def ready(self, request: Request, facts: Facts, settings: Settings, hold: Hold | None = None) -> Ready:
+    async def ready(
+        self,
+        request: Request,
+        facts: Facts,
+        settings: Settings,
+        hold: Hold | None = None,
+        allowed: Callable[[Needs], None] = lambda needs: None,
+    ) -> Ready:
         """Raises GatewayError, with the path of the medium that can't be made ready. What was fetched or converted
-        counts as held by `hold`, once however often it is asked for."""
+        counts as held by `hold`, once however often it is asked for. `allowed` is asked, and may raise, once it is
+        known what the media that are elsewhere really are."""
         chat = conversation(request)
         if chat is None:
             return Ready(request)
@@ -114,7 +122,10 @@ class MediaStage:
             return Ready(request)
         making = _Making(self, facts, settings, hold or Hold())
         whole = await making.fetched(chat, ways)
-        ways = ways_to(needs_of(whole).media, facts, able)
+        if whole is not chat:
+            needs = needs_of(whole)
+            allowed(needs)
+        ways = ways_to(needs.media, facts, able)
         whole = await making.converted(whole, ways)
         for number, part in enumerate(content_parts(chat)):
             making.numbers.setdefault(id(part), number)
