@@ -347,12 +347,19 @@ async def explain_command(client: Client, body: Any, tmp_path: Path, *more: str)
 
 async def test_the_command_names_the_same_target(client: Client, tmp_path: Path):
     body = chat("all", [text(), audio()], user="me")
-    served = await client.post(body)
-    code, out = await explain_command(client, body, tmp_path)
-    assert code == 0, out
+    told: dict[str, str] = {}
+    out = ""
 
-    told = dict(line.split(None, 1) for line in out.splitlines() if len(line.split(None, 1)) == 2)
-    assert told["goes"] == f"to   {served.headers['x-gateway-target']}"
+    async def agreed() -> bool:
+        """A server at which something of an earlier test is still at work spills over until it is looked at again."""
+        nonlocal told, out
+        served = await client.post(body)
+        code, out = await explain_command(client, body, tmp_path)
+        assert code == 0, out
+        told = dict(line.split(None, 1) for line in out.splitlines() if len(line.split(None, 1)) == 2)
+        return told["goes"] == f"to   {served.headers['x-gateway-target']}"
+
+    await until(agreed, 10)
     assert (told["parts"], told["dropped"]) == ("0=text, 1=audio", "user")
     assert told["rules"] == "routes[0]"
     for name in ("deaf", "small", "dull"):
