@@ -117,10 +117,14 @@ def test_servers_on_this_machine_have_a_name(fleet: Fleet) -> None:
 
 def test_a_server_that_is_killed_takes_nobody_along_and_comes_back(fleet: Fleet) -> None:
     fleet.podman("kill", fleet.container("demo-eyes"))
-    code, answers = fleet.calls()
-    assert code == 1
-    assert answers["text"].startswith("ok")
-    assert answers["sound"].startswith("ok")
+    answers: dict[str, str] = {}
+
+    def others_go_on() -> bool:
+        """Names may not be resolved for a moment: podman's name service is told of the container that is gone."""
+        answers.update(fleet.calls()[1])
+        return answers["text"].startswith("ok") and answers["sound"].startswith("ok")
+
+    until(others_go_on, 60, "the other servers answer")
     for name in ("picture", "video"):  # 502 for the one that finds it out, 503 afterwards
         assert answers[name].startswith(("NOT as expected: status 502", "NOT as expected: status 503"))
     assert fleet.inside("gateway-demo", "true").returncode == 0
