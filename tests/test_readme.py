@@ -11,10 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.demo.fleet import free_ports, plan
-from gateway.demo.run import serve_gateway
-from gateway.demo.supervisor import Supervisor
 from gateway.settings import parse
+from tests.embedded import embedded
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -26,17 +24,8 @@ def blocks(language: str) -> list[str]:
 @pytest.fixture
 async def port(tmp_path: Path) -> AsyncIterator[int]:
     """Of a gateway in front of the embedded fleet."""
-    fleet = plan(tmp_path)
-    (chosen,) = free_ports(1)
-    stop, up = asyncio.Event(), asyncio.Event()
-    async with Supervisor(tmp_path / "logs") as supervisor:
-        await supervisor.start_all([s.child() for s in fleet.servers])
-        config = fleet.config(f"127.0.0.1:{chosen}")
-        serving = asyncio.create_task(serve_gateway(config, ready=lambda url: up.set(), stop=stop))
-        await up.wait()
-        yield chosen
-        stop.set()
-        await serving
+    async with embedded(tmp_path) as port:
+        yield port
 
 
 async def run(port: int, *argv: str) -> str:

@@ -22,12 +22,10 @@ import pytest_asyncio
 import yaml
 
 from gateway import cli
-from gateway.demo.fleet import free_ports, plan
 from gateway.demo.media import wav
-from gateway.demo.run import serve_gateway
-from gateway.demo.supervisor import Supervisor
 from gateway.settings import parse
 from gateway.settings.model import Settings
+from tests.embedded import embedded
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -174,21 +172,8 @@ def _help(words: list[str]) -> str:
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def port(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[int]:
     """Of a gateway in front of the embedded fleet."""
-    folder = tmp_path_factory.mktemp("fleet")
-    fleet = plan(folder)
-    (chosen,) = free_ports(1)
-    stop, up = asyncio.Event(), asyncio.Event()
-    async with Supervisor(folder / "logs") as supervisor:
-        await supervisor.start_all([s.child() for s in fleet.servers])
-        config = fleet.config(f"127.0.0.1:{chosen}")
-        serving = asyncio.create_task(serve_gateway(config, ready=lambda url: up.set(), stop=stop))
-        listening = asyncio.create_task(up.wait())
-        await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)
-        if serving.done():
-            raise AssertionError(f"it ended before it listened: {serving.exception() or serving.result()}")
-        yield chosen
-        stop.set()
-        await serving
+    async with embedded(tmp_path_factory.mktemp("fleet")) as port:
+        yield port
 
 
 CALLS = [
