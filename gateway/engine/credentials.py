@@ -200,7 +200,7 @@ class Signed:
             return reply
         try:
             other = await self.tokens.instead_of(token)
-        except BaseException:
+        except BaseException:  # cancelled, too: the client has left, and the reply is given up
             close(reply)
             raise
         if other is None:
