@@ -21,7 +21,7 @@ from gateway.settings import parse
 from tests.faults.steps import Json, Reply
 from tests.faults.wire import Refused, Wire
 
-TIMES = {"probe": 1.0, "connect": 0.5}
+TIMES = {"probe": 20.0, "connect": 10.0}
 
 
 async def ill(backends: dict[str, Any], *, in_container: bool = False, **more: Any) -> dict[str, list[str]]:
