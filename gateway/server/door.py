@@ -14,7 +14,7 @@ from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
-from gateway.errors import FromElsewhere
+from gateway.errors import BadRequest, FromElsewhere
 from gateway.server.answer import Header
 from gateway.server.body import check_media_type
 from gateway.server.protocol import Scope
@@ -51,6 +51,27 @@ _EXPOSED: Final = b", ".join(
         b"x-goog-upload-size-received",
     ]
 )
+
+
+_ONCE: Final = (
+    *(b"host", b"origin", b"sec-fetch-site", b"content-type"),
+    *(b"authorization", b"x-api-key", b"x-goog-api-key"),
+)
+"""Fields that decide who may do what, and that no client sends twice."""
+
+
+def check_head(scope: Scope, headers: dict[bytes, bytes]) -> None:
+    """Raises BadRequest for a request that does not say clearly where it is for and where it is from. `headers`: those
+    of the scope, each name once. What stands in front of the gateway may have judged by the other of two values, so
+    none of them is taken (RFC 9112, 3.2: https://www.rfc-editor.org/rfc/rfc9112#section-3.2)."""
+    if b"host" not in headers and scope["http_version"] != "1.0":
+        raise BadRequest("the request has no Host header", code="invalid_http")
+    if len(headers) == len(scope["headers"]):
+        return
+    names = [name for name, _ in scope["headers"]]
+    for name in _ONCE:
+        if names.count(name) > 1:
+            raise BadRequest(f"the request has more than one {name.decode().title()} header", code="invalid_http")
 
 
 class Door:

@@ -16,7 +16,7 @@ from gateway.engine.record import Record, Recorder
 from gateway.errors import ClientGone, GatewayError, MethodNotAllowed, NotFound, NoWebSocket, Overloaded, ShuttingDown
 from gateway.server.answer import CLOSE, HARDENING, Header, Shape, error_answer, internal
 from gateway.server.auth import ADMIN_PATHS, OPEN_PATHS, Keys, take_query_key
-from gateway.server.door import Door
+from gateway.server.door import Door, check_head
 from gateway.server.outlet import AsgiOutlet
 from gateway.server.protocol import LINGER_OCTETS, Connection, Scope, Send, closing
 from gateway.server.shape import error_shape
@@ -87,6 +87,11 @@ class Front:
         connection: Connection | None = scope.get("gateway.connection")
         if connection is not None and connection.unread(scope):
             send = closing(scope, send, connection, self._patience)
+        try:
+            check_head(scope, headers)
+        except GatewayError as e:
+            await say(AsgiOutlet(send, common, connection), e, error_shape(scope["path"], headers))
+            return
         if b"key=" in scope["query_string"]:
             take_query_key(headers, scope["path"], scope["query_string"])
         if b"origin" in headers:

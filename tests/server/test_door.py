@@ -9,8 +9,8 @@ import httpx2
 import openai
 import pytest
 
-from gateway.errors import FromElsewhere, UnsupportedMedia
-from gateway.server.door import Door
+from gateway.errors import BadRequest, FromElsewhere, UnsupportedMedia
+from gateway.server.door import Door, check_head
 from gateway.settings import ConfigErrors, parse
 from tests.conftest import GatewayFor, Upstreams
 from tests.faults.rawclient import Response, request_bytes
@@ -29,6 +29,11 @@ def asked(
     headers: dict[str, str], method: str = "GET", path: str = "/v1/models"
 ) -> tuple[dict[str, Any], dict[Any, Any]]:
     return {"method": method, "path": path}, {k.lower().encode(): v.encode() for k, v in headers.items()}
+
+
+def head(*fields: tuple[str, str], version: str = "1.1") -> tuple[dict[str, Any], dict[bytes, bytes]]:
+    raw = [(name.lower().encode(), value.encode()) for name, value in fields]
+    return {"http_version": version, "headers": raw}, dict(raw)
 
 
 HERE = ["localhost", "localhost:4000", "LOCALHOST:1", "a.localhost:4000", "127.0.0.1", "127.9.9.9:80", "[::1]:4000"]
@@ -132,6 +137,30 @@ def test_every_page_without_a_key_is_a_mistake():
         with pytest.raises(ConfigErrors, match=r'cors.origins: "\*" with auth: none lets every web page'):
             parse(f"{auth}cors: {{origins: '*'}}\n", {})
     assert parse("auth: {api_key_env: K}\ncors: {origins: '*'}\n", {"K": KEY}).cors.origins == ("*",)
+
+
+# ---- heads that do not say clearly where they are for, and where they are from (RFC 9112, 3.2) ----
+
+HOST = ("Host", "localhost")
+
+
+@pytest.mark.parametrize(
+    "name", ["Host", "Origin", "Sec-Fetch-Site", "Authorization", "X-Api-Key", "X-Goog-Api-Key", "Content-Type"]
+)
+def test_what_decides_is_said_once(name: str):
+    for first, second in (("localhost", "evil.example"), ("evil.example", "localhost"), ("localhost", "localhost")):
+        with pytest.raises(BadRequest, match=name) as raised:
+            check_head(*head(HOST, (name, first), ("Accept", "*/*"), (name, second)))
+        assert (raised.value.status, raised.value.code) == (400, "invalid_http")
+    check_head(*head(HOST, *([(name, "x")] if name != "Host" else []), ("Cookie", "a"), ("Cookie", "b")))
+
+
+def test_a_request_names_its_host():
+    for version in ("1.1", "2"):
+        with pytest.raises(BadRequest, match="no Host"):
+            check_head(*head(("Accept", "*/*"), version=version))
+    check_head(*head(("Accept", "*/*"), version="1.0"))
+    check_head(*head(("Host", "")))  # what it may be is another question
 
 
 # ---- over sockets ----
@@ -248,6 +277,32 @@ async def test_what_a_strange_page_can_send_without_asking(upstreams: Upstreams,
     gateway.sent -= 1
     assert got.status == 200, got
     assert (await gateway.chat()).status == 200
+
+
+TWICE = ["Host: {here}\r\nHost: evil.example", "Host: evil.example\r\nHost: {here}", "Accept: */*"]
+TWICE += [f"Host: {{here}}\r\nOrigin: {a}\r\nOrigin: {b}" for a, b in ((PAGE, "null"), ("null", PAGE))]
+
+
+@pytest.mark.parametrize("fields", TWICE)
+async def test_who_says_two_things_is_answered_in_the_dialect_of_the_path(
+    fields: str, upstreams: Upstreams, gateway_for: GatewayFor
+):
+    [wire] = await upstreams()
+    gateway = await gateway_for(config(wire, cors={"origins": [PAGE]}))
+    said = fields.format(here=gateway.url.removeprefix("http://"))
+    for path, sign in (
+        (CHAT, {"code": "invalid_http"}),
+        ("/v1/messages", {"type": "invalid_request_error"}),
+        ("/v1beta/models/gemma-4:generateContent", {"status": "INVALID_ARGUMENT"}),
+        ("/v1/files", {"code": "invalid_http"}),
+    ):
+        more = f"Content-Type: application/json\r\nContent-Length: {len(HI)}\r\n\r\n"
+        got = await gateway.send(f"POST {path} HTTP/1.1\r\n{said}\r\n{more}".encode() + HI, counts=False)
+        assert got.status == 400 and got.error is not None and sign.items() <= got.error.items(), got
+    asks = f"OPTIONS {CHAT} HTTP/1.1\r\n{said}\r\nAccess-Control-Request-Method: POST\r\n\r\n"
+    got = await gateway.send(asks.encode(), counts=False)
+    assert got.status == 400 and not shared(got)
+    assert not wire.requests
 
 
 async def test_errors_are_told_in_the_dialect_of_the_path(upstreams: Upstreams, gateway_for: GatewayFor):
