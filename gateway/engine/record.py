@@ -53,10 +53,19 @@ class Record:
     last: float = 0.0
     deltas: int = 0
     usage: Usage | None = None
+    wasted: int = 0
+    """Tokens of attempts after which another target was tried."""
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     """What the answer says about the target, also when it is an error."""
     status: int = 200
     code: str = "ok"
+
+    def begin_attempt(self) -> None:
+        """Nothing of the last attempt is the answer's; what its server did is done all the same. What it may have read
+        of the prompt without saying so is not counted."""
+        usage = self.usage
+        self.wasted += (usage.input or 0) + (usage.output or 0) if usage is not None else self.deltas
+        self.usage, self.deltas, self.first = None, 0, 0.0
 
     @property
     def used(self) -> int:
@@ -65,9 +74,9 @@ class Record:
             return 0
         usage = self.usage
         if usage is not None and usage.input is not None:
-            return usage.input + (usage.output or 0)
+            return self.wasted + usage.input + (usage.output or 0)
         worked = self.first or (self.sent and self.status in (200, ClientGone.status))
-        return self.ticket.reserved + self.deltas if worked else 0
+        return self.wasted + (self.ticket.reserved + self.deltas if worked else 0)
 
     @property
     def backend(self) -> str:

@@ -155,7 +155,7 @@ class Relay:
         """The receipt and the other headers, as they stand for this target."""
         record = job.record
         record.target = d.candidate.target
-        record.usage, record.deltas, record.first = None, 0, 0.0
+        record.begin_attempt()
         job.progress = (0, 0)
         record.dropped = call.dropped
         headers: list[Header] = [(b"x-gateway-target", d.candidate.target.label.encode())]

@@ -60,6 +60,33 @@ def test_what_a_limited_key_is_charged(fields: dict[str, Any], used: int):
     assert record.used == used
 
 
+def limited(**fields: Any) -> Record:
+    record = finished(**fields)
+    record.ticket = Meter(Quota(tokens=1000), 0.0).enter(0.0)
+    record.ticket.reserve(40, 0.0)
+    return record
+
+
+@pytest.mark.parametrize(
+    ("fields", "wasted"),
+    [
+        ({}, 12),  # the server counted
+        ({"usage": None}, 3),  # it did not; the prompt is a guess that counts once
+        ({"usage": Usage(None, 5)}, 5),
+        ({"usage": None, "first": 0.0, "deltas": 0}, 0),  # nothing came
+    ],
+)
+def test_what_failed_attempts_did_counts_beside_the_answer(fields: dict[str, Any], wasted: int):
+    record = limited(**fields)
+    record.begin_attempt()
+    assert (record.usage, record.deltas, record.first) == (None, 0, 0.0)
+    record.status = 502
+    assert record.used == wasted
+    record.begin_attempt()
+    record.usage = Usage(7, 2)
+    assert record.used == wasted + 9
+
+
 class Kept:
     """A recorder, and what came out of it."""
 

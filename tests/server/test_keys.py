@@ -32,7 +32,7 @@ from tests.conftest import GatewayFor, Upstreams
 from tests.faults import answers
 from tests.faults.rawclient import Response, json_request, request_bytes
 from tests.faults.running import CHAT, COUNTED, PUBLIC, Running, ask, config
-from tests.faults.steps import Gate, Json
+from tests.faults.steps import Events, Finish, Gate, Head, Json
 from tests.faults.wire import Wire
 
 NOW = 1_800_000_000.0
@@ -416,6 +416,27 @@ async def test_tokens_a_minute_are_those_that_the_server_counted(
     got = await gateway.chat(headers=bearer(key))
     assert (got.status, limits(got)["remaining-tokens"]) == (429, "0")
     assert float(got.header("retry-after") or "0") > 200
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_tokens_of_a_failed_attempt_are_counted(
+    stream: bool, upstreams: Upstreams, store: Store, gateway_for: GatewayFor
+):
+    first, second = await upstreams(2)
+    key = made(store, "anna", tokens_per_minute=1000)
+    gateway = await started(gateway_for, store, first, second)
+    cut = answers.chat()
+    cut["choices"][0]["finish_reason"] = None
+    usage = {"prompt_tokens": 100, "completion_tokens": 300}
+    for wire in (first, second):
+        fails = (
+            [Head(), Events([{"choices": [], "usage": usage}]), Finish()] if stream else [Json({**cut, "usage": usage})]
+        )
+        wire.answer(*fails)
+    got = await gateway.chat(headers=bearer(key), stream=stream)
+    assert got.status == 502
+    left = int(limits(await gateway.chat(headers=bearer(key)))["remaining-tokens"])
+    assert 100 < left <= 200, left  # 1000 less twice 400, and what was put aside for this one
 
 
 async def test_requests_at_once(upstreams: Upstreams, store: Store, gateway_for: GatewayFor):
