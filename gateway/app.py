@@ -55,7 +55,7 @@ from gateway.server.listener import HttpServer, listen, url_of
 from gateway.server.ollama import OllamaEndpoint
 from gateway.server.protocol import Scope
 from gateway.server.relayed import PICTURE_FORMS, RELAYED_PATHS, no_pictures
-from gateway.server.reload import follow
+from gateway.server.reload import follow, states
 from gateway.server.responses import Answers, ResponsesEndpoint
 from gateway.server.routes import build_routes
 from gateway.server.stopping import Orders, drain, either, signals
@@ -85,6 +85,7 @@ class Gateway:
     def __init__(self, settings: Settings, log: Log | None = None) -> None:
         refuse_unbuilt(settings)
         self.settings = settings
+        self.read = states(self.files())  # before any of them is, that no later change is missed
         self.log = log or Log(level=settings.log.level)
         self.fleet = Fleet(Credentials(told=self._no_token))
         self.metrics = Metrics(self._rows, lambda: server_rows(self.fleet))
@@ -310,7 +311,9 @@ async def serve(
             watches = []
             if config is not None:
                 reload, rejected = gateway.reload, gateway.rejected
-                watches.append(follow(config, now, orders.reload, reload, rejected, gateway.files, settings))
+                watches.append(
+                    follow(config, now, orders.reload, reload, rejected, gateway.files, settings, gateway.read)
+                )
             if scan is not None:
                 watches.append(_look_out(scan, gateway, now, looked))
             return await _serve_at(sockets, admin, gateway, watches, ready, orders)

@@ -8,13 +8,14 @@ from typing import Any
 
 import httpx2
 import pytest
+import trustme
 import yaml
 
 from gateway.app import Gateway, serve
 from gateway.engine.fleet import Fleet
 from gateway.keys.store import Store, Wanted
 from gateway.server.listener import HttpServer
-from gateway.server.reload import follow
+from gateway.server.reload import follow, states
 from gateway.settings import NeedsRestart, NotBuilt, Settings, load, parse
 from tests.conftest import Upstreams
 from tests.faults import answers
@@ -112,6 +113,30 @@ async def test_a_key_that_is_revoked_meanwhile_is_not_forgotten(when: str, tmp_p
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert known == ([["anna", "otto"], ["otto"]] if when == "after it was read" else [["otto"]])
+
+
+async def test_a_certificate_that_is_renewed_before_it_is_watched_is_not_forgotten(tmp_path: Path):
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    file = tmp_path / "gateway.yaml"
+    file.write_text(yaml.safe_dump({"tls": {"cert": "cert.pem", "key": "key.pem"}, "auth": "none"}))
+
+    def issue() -> None:
+        made = trustme.CA().issue_cert("localhost")
+        made.private_key_pem.write_to_path(str(key))
+        cert.write_bytes(made.cert_chain_pems[0].bytes())
+
+    issue()
+    settings = load(file, {})
+    gateway = Gateway(settings)
+    assert list(gateway.read) == [cert, key] and states(gateway.files()) == gateway.read
+    issue()
+    done = asyncio.Event()
+    watch = follow(file, {}, asyncio.Event(), lambda _: done.set(), print, gateway.files, settings, gateway.read)
+    task = asyncio.create_task(watch)
+    async with asyncio.timeout(5):
+        await done.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_a_reload_does_not_change_the_policy_of_a_request_under_way(upstreams: Upstreams):

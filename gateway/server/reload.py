@@ -9,6 +9,8 @@ from pathlib import Path
 
 from gateway.settings import ConfigErrors, NeedsRestart, NotBuilt, Settings, load
 
+States = dict[Path, tuple[int, ...] | None]
+
 
 async def follow(
     config: Path,
@@ -18,12 +20,13 @@ async def follow(
     reject: Callable[[list[str]], None],
     beside: Callable[[], Iterable[Path]] = lambda: (),
     served: Settings | None = None,
+    read: States | None = None,
 ) -> None:
     """Calls `apply` when the file's content changes (looked at every second), or a file that it names (`beside`: keys,
     certificates), or when `now` is set. A configuration with an error leaves the old one in force, and `reject` is told
     what is wrong with it. `served`: what is in force; the file may have been changed since that was read, which is some
-    seconds ago where servers were slow to answer."""
-    seen = _content(config), _states(beside())
+    seconds ago where servers were slow to answer. `read`: the `states` of the other files shortly before they were."""
+    seen = _content(config), states(beside()) if read is None else read
     if served is not None and _says_something_else(config, env, served):
         now.set()
     while True:
@@ -31,7 +34,7 @@ async def follow(
             await asyncio.wait_for(now.wait(), 1.0)
         forced = now.is_set()
         now.clear()
-        content = _content(config), _states(beside())
+        content = _content(config), states(beside())
         if content[0] is None or (content == seen and not forced):
             continue
         seen = content
@@ -43,7 +46,7 @@ async def follow(
             reject([f"an internal error ({type(e).__name__})"])
         else:
             # which files these are may be new; one that was written again since it was read is read again
-            seen = content[0], {path: content[1].get(path, state) for path, state in _states(beside()).items()}
+            seen = content[0], {path: content[1].get(path, state) for path, state in states(beside()).items()}
 
 
 def _says_something_else(config: Path, env: Mapping[str, str], served: Settings) -> bool:
@@ -60,9 +63,9 @@ def _content(path: Path) -> bytes | None:
         return None  # between two steps of an editor's or a config map's replacement
 
 
-def _states(files: Iterable[Path]) -> dict[Path, tuple[int, ...] | None]:
+def states(files: Iterable[Path]) -> States:
     """What changes when a file is written, replaced, or given another mode; None for one that is not there."""
-    out: dict[Path, tuple[int, ...] | None] = {}
+    out: States = {}
     for path in files:
         try:
             about = path.stat()
