@@ -10,7 +10,7 @@ https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md#post-in
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from gateway.dialects import LIMITS, Encoder, Limits
 from gateway.dialects.fields import (
     Fate,
     Json,
+    field_name,
     fields,
     integer,
     items,
@@ -179,10 +180,20 @@ def parse_request(
             raise missing(name)
     known = {k: read(body[k], k) for k, read in form.known.items() if body.get(k) is not None}
     out = Relayed(operation, model_name(body.get("model") or form.model or None, limits), known)
+    dropped += [name for k, kept in known.items() for name in _left_out(body[k], kept, k)]
     out.extra, out.dropped = layer(TOP, extra), dropped
     if "gateway" in body or "provider" in body or header_options is not None:
         out.options = parse_options(body.get("gateway"), body.get("provider"), header_options)
     return out
+
+
+def _left_out(sent: object, kept: object, path: str) -> Iterator[str]:
+    """The paths of what stood within a field and was not read."""
+    if isinstance(sent, dict) and isinstance(kept, dict):
+        yield from (f"{path}.{field_name(k)}" for k, v in sent.items() if v is not None and k not in kept)
+    elif isinstance(sent, list) and isinstance(kept, list):
+        for i, (entry, read) in enumerate(zip(sent, kept, strict=True)):
+            yield from _left_out(entry, read, f"{path}[{i}]")
 
 
 def render_request(request: Relayed, model: str) -> Json:

@@ -83,6 +83,19 @@ def test_other_files() -> None:
     files = [{"filename": "a.py", "text": "x = 1"}, {"text": "y"}]
     assert parse("infill", input_extra=[{**files[0], "zz": 1}, files[1]]).fields["input_extra"] == files
     assert "stream" in parse("infill", stream=False).fields
+
+
+def test_what_is_not_read_within_a_field_is_named() -> None:
+    files = [{"text": "x", "zz": 1, "none": None}, {"filename": "b"}, {"text": "y", "a b": 2, "yy": {"text": "z"}}]
+    read = parse("infill", input_extra=files, zz=1)
+    assert read.dropped == ["zz", "input_extra[0].zz", "input_extra[2].?", "input_extra[2].yy"]
+    assert read.fields["input_extra"] == [{"text": "x"}, {"filename": "b"}, {"text": "y"}]
+    assert parse("speech", voice={"id": "v", "pitch": 2}).dropped == ["voice.pitch"]
+    for operation, body in LEAST.items():
+        assert RelayedCodec(operation).parse_request(body).dropped == []
+
+
+def test_what_the_answer_of_an_infill_tells() -> None:
     told = ["content", "tokens_predicted"]
     assert parse("infill", response_fields=told).fields["response_fields"] == told
 
