@@ -23,6 +23,7 @@ START_SECONDS = 20.0
 CONFIG = """\
 listen: 127.0.0.1:{port}
 auth: {{api_key_env: {key_variable}}}
+limits: {{audio: 64MiB}}  # one sound of 37 MB is measured, more than is usual
 backends:
   fake: {{kind: llamacpp, url: "http://127.0.0.1:{upstream_port}", max_in_flight: 1024}}
 models:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, MutableMapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from gateway.canonical.context import Context, Rights
 from gateway.canonical.media.identify import NoSound, Wrong, identified
+from gateway.canonical.needs import needs_of
 from gateway.canonical.requests import Chat, Completion, Request, Transcription
 from gateway.dialects import LIMITS, Limits
 from gateway.engine.admission import Memory
@@ -18,13 +19,17 @@ from gateway.engine.dispatch import Dispatcher
 from gateway.engine.files import Files
 from gateway.engine.job import ClientCodec, Job
 from gateway.engine.record import Record
-from gateway.errors import BadRequest, InvalidJson, UnsupportedMedia
+from gateway.errors import BadRequest, InvalidJson, TooLarge, UnsupportedMedia
 from gateway.server.attachments import attached
 from gateway.server.auth import Grant
 from gateway.server.body import Held, Receive, check_media_type, read_json
 from gateway.server.form import is_form, read_form
 from gateway.server.outlet import AsgiOutlet
 from gateway.settings import Settings
+from gateway.settings.model import Limits as SettingsLimits
+
+PADDING: Final = 2
+"""Octets that base64 may seem to have more than it holds."""
 
 
 class ModelEndpoint:
@@ -72,7 +77,10 @@ class ModelEndpoint:
                 await outlet.whole(200, [], msgspec.json.encode(known))
                 return
             request = await self._read(body, headers, settings, key, held)
-            request = _identified(await attached(request, self._files, key, held))
+            request = _identified(request)
+            _check_sizes(request, settings.limits, held)
+            whole = await attached(request, self._files, key, held)
+            request = whole if whole is request else _identified(whole)
             outlet.watch(receive)
             await self._answer(request, self._context(grant, request, record, settings), outlet, record)
         finally:
@@ -161,6 +169,18 @@ def _identified(request: Request) -> Request:
         raise UnsupportedMedia(str(e), param=e.path or None) from None
     except Wrong as e:
         raise BadRequest(str(e), param=e.path or None) from None
+
+
+def _check_sizes(request: Request, limits: SettingsLimits, held: Held) -> None:
+    """Raises TooLarge for a medium in the request that is larger than one of its kind may be, however it came. What was
+    uploaded before, and is named by its id, is as large as uploads may be."""
+    if held.octets <= min(limits.image, limits.audio, limits.video):
+        return
+    for medium in needs_of(request).media:
+        most = limits.most_octets(medium.modality)
+        if medium.size - PADDING > most:
+            which = {"audio": "sound", "image": "picture"}.get(medium.modality, medium.modality)
+            raise TooLarge(f"a {which} may have {most} octets, this one has {medium.size}", param=medium.path or None)
 
 
 def header_options(headers: dict[bytes, bytes]) -> str | None:

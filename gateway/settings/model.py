@@ -88,6 +88,10 @@ class Limits(Section):
     answer: Size = 64 * MIB
     error_body: Size = 64 * KIB
 
+    def most_octets(self, modality: str) -> int:
+        """Of one medium of this modality."""
+        return {"audio": self.audio, "video": self.video}.get(modality, self.image)
+
 
 class BackendTimeouts(Section):
     """Seconds that a server is given. `None` in a backend's own `timeouts` = as at the top level."""

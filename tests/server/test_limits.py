@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from typing import Any
 
 import pytest
 
+from gateway.demo.media import png, wav
 from tests.conftest import GatewayFor, Upstreams
+from tests.faults.rawclient import json_request
 from tests.faults.running import CHAT, PUBLIC, ask, config
 from tests.faults.steps import Gate, Json
 
@@ -37,6 +40,95 @@ async def test_what_is_too_much_for_the_configuration(
         assert (got.status, got.error["param"]) == (400, param), path
     usual = await gateway_for(config(wire))
     assert (await usual.chat(**fields)).status == 200
+
+
+PICTURE, SOUND = png(40, 40), wav(0.2)
+PDF = b"%PDF-1.4" + bytes(5000)
+MOVIE = b"\0\0\0\x18ftypisom\0\0\0\0isommp42" + bytes(5000)
+
+
+def data(mime: str, octets: bytes) -> str:
+    return f"data:{mime};base64,{b64encode(octets).decode()}"
+
+
+def user(*parts: dict[str, Any]) -> dict[str, Any]:
+    return {"model": PUBLIC, "max_tokens": 5, "messages": [{"role": "user", "content": list(parts)}]}
+
+
+URL = {"type": "image_url", "image_url": {"url": data("image/png", PICTURE)}}
+SOURCE = {"type": "base64", "media_type": "image/png", "data": b64encode(PICTURE).decode()}
+GEMINI = f"/v1beta/models/{PUBLIC}:generateContent"
+
+MEDIA: dict[str, tuple[str, dict[str, Any], str]] = {
+    "picture": (CHAT, user({"type": "text", "text": "a"}, URL), "messages[0].content[1]"),
+    "sound": (
+        CHAT,
+        user({"type": "input_audio", "input_audio": {"data": b64encode(SOUND).decode(), "format": "wav"}}),
+        "messages[0].content[0]",
+    ),
+    "video": (
+        CHAT,
+        user({"type": "video_url", "video_url": {"url": data("video/mp4", MOVIE)}}),
+        "messages[0].content[0]",
+    ),
+    "document": (
+        CHAT,
+        user({"type": "file", "file": {"file_data": data("application/pdf", PDF)}}),
+        "messages[0].content[0]",
+    ),
+    "under another name": (
+        CHAT,
+        user({"type": "image_url", "image_url": {"url": data("image/png", SOUND)}}),
+        "messages[0].content[0]",
+    ),
+    "anthropic": ("/v1/messages", user({"type": "image", "source": SOURCE}), "messages[0].content[0]"),
+    "gemini": (
+        GEMINI,
+        {"contents": [{"parts": [{"inlineData": {"mimeType": "image/png", "data": b64encode(PICTURE).decode()}}]}]},
+        "contents[0].parts[0]",
+    ),
+    "ollama": (
+        "/api/chat",
+        {"model": PUBLIC, "messages": [{"role": "user", "content": "", "images": [b64encode(PICTURE).decode()]}]},
+        "messages[0].images[0]",
+    ),
+    "responses": (
+        "/v1/responses",
+        {
+            "model": PUBLIC,
+            "input": [{"role": "user", "content": [{"type": "input_image", "image_url": data("image/png", PICTURE)}]}],
+        },
+        "input[0].content[0]",
+    ),
+    "in a transcription": ("/v1/audio/transcriptions", {"model": PUBLIC, "file": data("audio/wav", SOUND)}, "file"),
+}
+
+
+@pytest.mark.parametrize(("path", "body", "param"), MEDIA.values(), ids=MEDIA)
+async def test_a_medium_is_as_large_as_its_kind_may_be(
+    path: str, body: dict[str, Any], param: str, upstreams: Upstreams, gateway_for: GatewayFor
+):
+    [wire] = await upstreams()
+    small = await gateway_for(config(wire, limits={"image": 40, "audio": 100, "video": 100}))
+    for place in (path,) if path == GEMINI else (path, f"/v1/route/explain{path}"):
+        got = await small.send(json_request(place, body))
+        # this dialect has no 413
+        assert got.status == (400 if path == GEMINI else 413) and param in str(got.json()), (place, got)
+        assert "octets, this one has" in str(got.json())
+    assert not wire.requests
+    usual = await gateway_for(config(wire))
+    got = await usual.send(json_request(path, body))
+    assert got.status in (200, 400) and "octets" not in str(got.body), got  # this server may not take it
+
+
+async def test_the_largest_medium_is_taken(upstreams: Upstreams, gateway_for: GatewayFor):
+    """To the octet, whatever its padding, beside one of another kind that would be too large as this one."""
+    [wire] = await upstreams()
+    for octets in (PICTURE, PICTURE + b"\0", PICTURE + b"\0\0"):
+        for less, status in ((0, 200), (3, 413)):
+            gateway = await gateway_for(config(wire, limits={"image": len(octets) - less, "audio": 10}))
+            part = {"type": "image_url", "image_url": {"url": data("image/png", octets)}}
+            assert (await gateway.post(CHAT, user(part))).status == status
 
 
 async def test_the_length_of_a_name(upstreams: Upstreams, gateway_for: GatewayFor):
