@@ -19,7 +19,7 @@ from gateway.canonical.needs import content_parts
 from gateway.canonical.requests import Chat, CountTokens
 from gateway.engine.media.convert import NotConverted, Workers
 from gateway.engine.media.fetch import Fetcher
-from gateway.engine.media.stage import MediaStage, Ready, stamp
+from gateway.engine.media.stage import MediaStage, Ready
 from gateway.engine.media.store import Store
 from gateway.engine.receipt import fates_of
 from gateway.errors import BadRequest, PartRefused, TooLarge
@@ -264,8 +264,3 @@ async def test_what_cannot_be_converted_names_its_path(stage: MediaStage) -> Non
     with pytest.raises(NotConverted) as caught:
         await ready(stage, KINDS["llamacpp"], Text("a"), broken)
     assert caught.value.param == "messages[0].content[1]"
-
-
-def test_stamps() -> None:
-    assert [stamp(s) for s in (0.0, 59.99, 60.0, 75.4, 3600.0, -1.0)] == ["00:00", "00:59", "01:00", "01:15", "60:00",
-                                                                          "00:00"]  # fmt: skip
