@@ -7,12 +7,13 @@ says what can't be done by raising `Refused` before anything has started; `run` 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from gateway import __version__
-from gateway.cli.refused import Refused, refusal_of
-from gateway.settings import ConfigErrors, NoCredentials, NotBuilt
+from gateway.report.refused import Arguments, answered
+
+OWN = ("serve", "init", "check", "explain", "caps", "doctor")
+"""The commands of this package; each of the others has a command line of its own."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -36,15 +37,13 @@ def run(argv: Sequence[str]) -> int:
         from gateway.compose.command import main as compose
 
         return compose(args[1:])
+    command = args[0] if args and args[0] in OWN else ""
+    return answered(command, args, lambda: _own(args), lines=command == "serve")
+
+
+def _own(args: list[str]) -> int:
     parsed = _parser().parse_args(args)
-    try:
-        code: int = parsed.run(parsed)
-    except (Refused, ConfigErrors, NotBuilt) as e:
-        return refusal_of(e, parsed.command, as_json=getattr(parsed, "json", False))
-    except NoCredentials as e:
-        return refusal_of(Refused(str(e)), parsed.command, as_json=getattr(parsed, "json", False))
-    except KeyboardInterrupt:
-        return 130
+    code: int = parsed.run(parsed)
     return code
 
 
@@ -57,18 +56,24 @@ def _worker(args: list[str]) -> int:
         from gateway.worker.keras.serve import main as keras
 
         return keras(args[1:])
-    print(
-        "usage: gateway worker llamacpp --model FILE --port PORT [...]\n"
-        "       gateway worker keras --preset NAME --port PORT [...]",
-        file=sys.stderr,
+    return answered("worker", args, lambda: _which_worker(args))
+
+
+def _which_worker(args: list[str]) -> int:
+    p = Arguments(
+        prog="gateway worker",
+        description="One model server in the foreground.",
+        epilog="`gateway worker llamacpp --help` and `gateway worker keras --help` say what each takes.",
     )
-    return 0 if args[:1] in (["-h"], ["--help"]) else 2
+    p.add_argument("kind", choices=["llamacpp", "keras"])
+    p.parse_args(args)
+    raise AssertionError("both kinds have their own command line")
 
 
 def _parser() -> argparse.ArgumentParser:
     from gateway.cli import asking, check, doctor, init, serve  # the others start without what these need
 
-    p = argparse.ArgumentParser(
+    p = Arguments(
         prog="gateway",
         description="A routing gateway for multimodal model fleets.",
         epilog="exit codes: 0 done, 1 it did not work out, 2 the input or the configuration is wrong",

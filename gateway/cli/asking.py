@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gateway.cli.progress import shown
-from gateway.cli.refused import Refused
 from gateway.cli.terminal import coloured, columns
+from gateway.report.refused import Refused
 from gateway.report.table import table
 from gateway.settings import load
 
@@ -54,13 +54,14 @@ def explain(args: argparse.Namespace) -> int:
     except ValueError as e:
         raise Refused(f"{args.body} is not JSON: {e}") from None
     status, out = _ask(args, lambda asking: asking.explain(body))
+    if status != 200:
+        what = out.get("error", {}).get("message") or f"the gateway answers {status}"
+        raise Refused(f"{args.body}: {what}", code=2 if status < 500 else 1)
     if args.json:
         print(json.dumps(out, indent=2))
-    elif status != 200:
-        print(f"{status}: {out.get('error', {}).get('message', out)}")
     else:
         print(_told(out))
-    return 0 if status == 200 and out.get("chosen") else 1
+    return 0 if out.get("chosen") else 1
 
 
 def _ask(args: argparse.Namespace, use: Callable[[Asking], Awaitable[T]]) -> T:

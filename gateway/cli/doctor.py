@@ -11,7 +11,7 @@ from typing import Any
 from gateway.cli import nofile
 from gateway.cli.configured import config_arguments, config_file, configuration
 from gateway.cli.progress import shown
-from gateway.cli.refused import Refused
+from gateway.report.refused import Refused
 
 
 def add(sub: Any) -> None:
@@ -30,7 +30,9 @@ def doctor(args: argparse.Namespace) -> int:
     from gateway.report.asking import built
     from gateway.report.doctor import contained, examine, exit_code, told
 
-    if config_file(args) is None:
+    path = config_file(args)
+    nofile.only_without(path, args)
+    if path is None:
         settings = asyncio.run(nofile.look(args)).settings
     else:
         settings, _ = configuration(args)

@@ -12,8 +12,8 @@ from typing import Any
 
 from gateway.cli import nofile
 from gateway.cli.progress import shown
-from gateway.cli.refused import Refused
 from gateway.cli.terminal import coloured, columns
+from gateway.report.refused import Refused
 
 
 def add(sub: Any) -> None:

@@ -6,10 +6,11 @@ import argparse
 import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
-from gateway.cli.refused import Refused
 from gateway.engine.scan import LOOPBACK, PORTS, Scan, Spot
+from gateway.report.refused import Refused
 from gateway.settings import Settings, defaults
 
 _HOST = re.compile(r"(?P<host>[A-Za-z0-9_.-]+)(?::(?P<port>\d{1,5}))?")
@@ -33,6 +34,12 @@ def scan_arguments(p: argparse.ArgumentParser) -> None:
         metavar="HOST[:PORT]",
         help=f"without a file: look at another machine, too (ports {' '.join(map(str, PORTS))}); may be repeated",
     )
+
+
+def only_without(file: Path | None, args: argparse.Namespace) -> None:
+    """Raises Refused where a file says which servers there are and something else was to say it, too."""
+    if file is not None and (args.scan or args.no_scan):
+        raise Refused(f"{file} says which servers there are", "take --scan and --no-scan out, or the file away")
 
 
 async def look(args: argparse.Namespace) -> Found:

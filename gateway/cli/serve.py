@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.cli import nofile
 from gateway.cli.configured import config_arguments, config_file
-from gateway.cli.refused import Refused
 from gateway.cli.terminal import coloured, columns
+from gateway.report.refused import Refused
 from gateway.settings import Settings, defaults, load, refuse_unbuilt
 
 if TYPE_CHECKING:
@@ -42,8 +42,7 @@ def serve(args: argparse.Namespace) -> int:
     if args.port is not None:
         os.environ["PORT"] = str(args.port)
     path = config_file(args)
-    if path is not None and (args.scan or args.no_scan):
-        raise Refused(f"{path} says which servers there are", "take --scan and --no-scan out, or the file away")
+    nofile.only_without(path, args)
     # the environment's own part is judged, and the port tried, before anything is looked for
     settings = defaults(os.environ) if path is None else load(path, os.environ)
     refuse_unbuilt(settings)

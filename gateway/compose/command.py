@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
 
@@ -13,7 +15,8 @@ from gateway.compose import key
 from gateway.compose.choice import SIZES, Choice, DoesNotFit, OnLlamaCpp, OnMac, OnVllm, Want, choose
 from gateway.compose.document import Place, compose_text, config_text
 from gateway.compose.hardware import APPLE_QUERY, NVIDIA_QUERY, Hardware, read
-from gateway.compose.up import CannotStart, start
+from gateway.compose.up import BUILD, CannotStart, start
+from gateway.report.refused import Arguments, Refused, answered
 
 OUTPUT = Path("gateway-compose.yml")
 
@@ -22,17 +25,14 @@ Run = Callable[[Sequence[str]], str | None]
 
 
 def main(argv: Sequence[str]) -> int:
-    """0 done, 2 the input is wrong or this machine can't do it: one line says what to do, and nothing is left."""
+    """0 done, 2 the input is wrong or this machine can't do it: one line says what to do, and nothing is left.
+    With --json what was written, or what runs, is one JSON object on standard output."""
     args = list(argv)
     if args[:1] == ["key"]:
-        return _key(_key_parser().parse_args(args[1:]).file)
+        return answered("compose key", args, lambda: _key(_key_parser().parse_args(args[1:])))
     if args[:1] == ["up"]:
-        options = _up_parser().parse_args(args[1:])
-        try:
-            return start(options.file, options.profile)
-        except CannotStart as e:
-            return _refuse(str(e), "gateway compose up")
-    return _write(_parser().parse_args(args))
+        return answered("compose up", args, lambda: _up(_up_parser().parse_args(args[1:])))
+    return answered("compose", args, lambda: _write(_parser().parse_args(args)))
 
 
 def printed(argv: Sequence[str]) -> str | None:
@@ -57,11 +57,13 @@ def _write(options: argparse.Namespace) -> int:
         hardware = found(printed)
         choice = choose(hardware, options.want, options.model)
     except (DoesNotFit, ValueError) as e:
-        return _refuse(str(e))
+        raise Refused(str(e)) from None
     there = [str(p) for p in (output, config) if p.exists()]
     if there and not options.force:
-        return _refuse(f"there is {' and '.join(there)} already: name another file with -o, or add --force")
+        raise Refused(f"there is {' and '.join(there)} already", "name another file with -o, or add --force")
     folder = output.parent
+    if not folder.is_dir():
+        raise Refused(f"can't write {output}: there is no folder {folder}", f"mkdir -p {folder}")
     monitoring = (folder / "config/prometheus").is_dir() and (folder / "config/grafana").is_dir()
     place = Place((folder / "Dockerfile").is_file(), monitoring)
     told = describe(hardware, choice)
@@ -69,25 +71,40 @@ def _write(options: argparse.Namespace) -> int:
     try:
         _put({output: compose_text(choice, place, config.name, header), config: config_text(choice, header)})
     except OSError as e:
-        return _refuse(f"can't write {e.filename or output}: {e.strerror or e}")
+        raise Refused(f"can't write {output}: {e.strerror or e}", "name another file with -o") from None
+    first = _first(choice, place)
+    then = f"gateway compose up -f {output}"
+    if options.json:
+        view = {"files": [str(output), str(config)], "about": told, "monitoring": monitoring, "first": first}
+        _say(json.dumps({"ok": True, **view, "start": then}, indent=2))
+        return 0
     _say(f"wrote {output} and {config}")
     for line in told:
         _say(f"  {line}")
-    if not place.sources:
-        _say("  the gateway's image is not built from here: docker build -t gemma-gateway:local PATH-OF-ITS-SOURCES")
     if not monitoring:
         _say("  no Prometheus and no Grafana: there is no config/prometheus and config/grafana beside it")
-    if isinstance(choice, OnMac):
-        _say(f"start the model server first:  pip install mlx-vlm && {choice.command()}")
-    _say(f"start it:  gateway compose up -f {output}")
+    for why, line in first.items():
+        _say(f"{why}:  {line}")
+    _say(f"start it:  {then}")
     return 0
+
+
+def _first(choice: Choice, place: Place) -> dict[str, str]:
+    """What has to be typed before it can start, by what for."""
+    first = {}
+    if not place.sources:
+        first["build the gateway's image first"] = BUILD
+    if isinstance(choice, OnMac):
+        first["start the model server first"] = f"pip install mlx-vlm && {choice.command()}"
+    return first
 
 
 def describe(hardware: Hardware, choice: Choice) -> list[str]:
     """What was found, what will run, and what it will take."""
     gpus = f"{len(hardware.gpus)} x {hardware.gpus[0].name}" if hardware.gpus else ""
     memory = f"{hardware.memory:.0f} GiB of memory" if hardware.memory else "memory unknown"
-    lines = [f"found: {hardware.apple or gpus or 'no GPU'}, {memory}"]
+    beside = "; the machine has " if gpus and hardware.memory else ", "
+    lines = [f"found: {hardware.apple or gpus or 'no GPU'}{beside}{memory}"]
     if hardware.others:
         lines.append(f"left out: {', '.join(hardware.others)} (a model is split over equal GPUs only)")
     return [*lines, f"runs: {_model(choice)}", f"takes: {choice.memory()}"]
@@ -117,17 +134,33 @@ def _put(texts: dict[Path, str]) -> None:
             new.unlink(missing_ok=True)
 
 
-def _key(file: Path) -> int:
+def _key(options: argparse.Namespace) -> int:
+    file: Path = options.file
+    if not file.parent.is_dir():
+        raise Refused(f"can't write {file}: there is no folder {file.parent}", f"mkdir -p {file.parent}")
     try:
         made = key.make(file)
     except OSError as e:
-        return _refuse(f"can't write {file}: {e.strerror or e}", "gateway compose key")
-    _say(f"gateway compose key: {'a new key is' if made else 'the key stays'} in {file}")
+        raise Refused(f"can't write {file}: {e.strerror or e}", "name another file") from None
+    if options.json:
+        _say(json.dumps({"ok": True, "file": str(file), "made": made}, indent=2))
+    else:
+        _say(f"gateway compose key: {'a new key is' if made else 'the key stays'} in {file}")
+    return 0
+
+
+def _up(options: argparse.Namespace) -> int:
+    try:
+        started = start(options.file, options.profile, sys.stderr if options.json else sys.stdout)
+    except CannotStart as e:
+        raise Refused(str(e)) from None
+    if options.json:
+        _say(json.dumps({"ok": True, **asdict(started)}, indent=2))
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+    p = Arguments(
         prog="gateway compose",
         description="Writes a compose file for the hardware of this machine, and the gateway's configuration for it.",
         epilog="`gateway compose up` starts one; `gateway compose key FILE` makes a key. Exit code 2: not possible.",
@@ -136,28 +169,30 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--for", dest="want", choices=get_args(Want), default="auto", help="instead of what is found")
     p.add_argument("--model", choices=SIZES, help="instead of the largest that fits")
     p.add_argument("--force", action="store_true", help="write over files that are there")
+    _json(p)
     return p
 
 
 def _key_parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="gateway compose key", description="Makes a key, unless there is one.")
+    p = Arguments(prog="gateway compose key", description="Makes a key, unless there is one.")
     p.add_argument("file", type=Path, help="where to keep it; only its owner will be able to read it")
+    _json(p)
     return p
 
 
 def _up_parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+    p = Arguments(
         prog="gateway compose up",
         description="Starts a compose file in the background: all of it, or nothing and one line that says why.",
     )
     p.add_argument("-f", "--file", type=Path, help=f"(default: {OUTPUT} if it is there, else docker-compose.yml)")
     p.add_argument("--profile", help="of the services that have one (default: COMPOSE_PROFILES)")
+    _json(p)
     return p
 
 
-def _refuse(why: str, command: str = "gateway compose") -> int:
-    sys.stderr.write(f"{command}: {why}\n")
-    return 2
+def _json(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--json", action="store_true", help="as JSON")
 
 
 def _say(line: str) -> None:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import yaml
 
@@ -18,6 +18,13 @@ from gateway.server.ports import holder, is_free
 
 FILES = (Path("gateway-compose.yml"), Path("docker-compose.yml"))
 """Where a compose file is looked for when none is named."""
+
+STDERR = 2
+"""The descriptor."""
+OWN_IMAGE = "gemma-gateway:local"
+BUILD = f"docker build -t {OWN_IMAGE} PATH-OF-ITS-SOURCES"
+SECRETS = "secrets:/secrets"
+"""The volume with the gateway's key, as a service names it."""
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::?-([^}]*))?\}")
 
@@ -34,9 +41,20 @@ class Engine:
     images: str
 
 
-def start(file: Path | None, profile: str | None) -> int:
-    """Starts the services of the file in the background; 0 when they run. Raises CannotStart, and then nothing runs
-    that did not run before."""
+@dataclass(slots=True, frozen=True)
+class Started:
+    """What runs now: `services` by name, `published` = their URLs on this machine, `key` = the command that prints the
+    gateway's key ("" = no service has one), `down` = the one that ends it."""
+
+    services: tuple[str, ...]
+    published: dict[str, str]
+    key: str
+    down: str
+
+
+def start(file: Path | None, profile: str | None, out: TextIO) -> Started:
+    """Starts the services of the file in the background, and tells `out` what goes on. Raises CannotStart, and then
+    nothing runs that did not run before."""
     path = file or next((p for p in FILES if p.is_file()), FILES[-1])
     env = {**_dotenv(path.parent / ".env"), **os.environ}
     if profile is not None:
@@ -50,14 +68,33 @@ def start(file: Path | None, profile: str | None) -> int:
     if not running:
         _check_ports(services, env)
     _check_gpu(services)
-    _check_images(services, engine, env)
-    _say("starting; the first time, what is built from here takes some minutes")
-    if subprocess.run([*compose, "up", "-d"], env=env, stdin=subprocess.DEVNULL, check=False).returncode == 0:
-        _say(f"started; what runs:  {' '.join(compose)} ps   its end:  {' '.join(compose)} down")
-        return 0
+    _check_images(services, engine, env, out)
+    _say("starting; the first time, what is built from here takes some minutes", out)
+    up = [*compose, "up", "-d"]
+    to = None if out is sys.stdout else STDERR  # the engine has much to tell; standard output may be a program's
+    if subprocess.run(up, env=env, stdin=subprocess.DEVNULL, stdout=to, check=False).returncode == 0:
+        started = _started(services, env, " ".join(compose))
+        for name, url in started.published.items():
+            _say(f"{name}: {url}", out)
+        if started.key:
+            _say(f"its key:  {started.key}", out)
+        _say(f"what runs:  {' '.join(compose)} ps   its end:  {started.down}", out)
+        return started
     if not running:
         subprocess.run([*compose, "down"], env=env, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     raise CannotStart(f"it did not come up, and was taken down again: what stands above says why ({path})")
+
+
+def _started(services: Mapping[str, Mapping[str, Any]], env: Mapping[str, str], compose: str) -> Started:
+    published = {}
+    key = ""
+    for name, service in services.items():
+        for port in service.get("ports") or ():
+            *_, at, _ = filled(str(port), env).split(":")
+            published[name] = f"http://127.0.0.1:{at}"
+        if service.get("ports") and f"{SECRETS}:ro" in (service.get("volumes") or ()):
+            key = f"{compose} exec {name} cat /secrets/api-key"
+    return Started(tuple(services), published, key, f"{compose} down")
 
 
 def active(document: Mapping[str, Any], profiles: str) -> dict[str, dict[str, Any]]:
@@ -126,13 +163,15 @@ def _check_gpu(services: Mapping[str, Mapping[str, Any]]) -> None:
             raise CannotStart(f"{name} needs an NVIDIA GPU and nvidia-smi shows none: `gateway compose --for cpu`")
 
 
-def _check_images(services: Mapping[str, Mapping[str, Any]], engine: Engine, env: Mapping[str, str]) -> None:
+def _check_images(
+    services: Mapping[str, Mapping[str, Any]], engine: Engine, env: Mapping[str, str], out: TextIO
+) -> None:
     """Gets those that are not built from here and not there yet."""
     images = {filled(s["image"], env): s["image"] for s in services.values() if "image" in s and "build" not in s}
     for image, written in images.items():
         if _output([engine.images, "image", "inspect", image], env) is not None:
             continue
-        _say(f"getting {image}")
+        _say(f"getting {image}", out)
         got = subprocess.run(
             [engine.images, "pull", "--quiet", image],
             env=dict(env),
@@ -145,6 +184,8 @@ def _check_images(services: Mapping[str, Mapping[str, Any]], engine: Engine, env
             why = (got.stderr.strip().splitlines() or ["no reason given"])[-1][:200]
             names = _VARIABLE.findall(written)
             fix = f"; another one: {names[0][0]}=IMAGE gateway compose up" if names else ""
+            if image == OWN_IMAGE:  # which no registry has
+                fix = f"; build it: {BUILD}"
             raise CannotStart(f"the image {image} can't be had ({why}){fix}")
 
 
@@ -159,6 +200,6 @@ def _output(argv: Sequence[str], env: Mapping[str, str]) -> str | None:
     return done.stdout.strip()
 
 
-def _say(line: str) -> None:
-    sys.stdout.write(f"gateway compose up: {line}\n")
-    sys.stdout.flush()
+def _say(line: str, out: TextIO) -> None:
+    out.write(f"gateway compose up: {line}\n")
+    out.flush()

@@ -17,6 +17,7 @@ from typing import Any
 from gateway.connect.clients import CLIENTS, Connection
 from gateway.connect.files import CannotMerge, write
 from gateway.connect.fleet import Fleet, NoSuchModel, read
+from gateway.report.refused import Arguments, Refused, answered
 
 DEFAULT_URL = "http://127.0.0.1:4000"
 
@@ -24,20 +25,23 @@ DEFAULT_URL = "http://127.0.0.1:4000"
 def main(argv: Sequence[str]) -> int:
     """0 done, 1 there is no such gateway, model or client program, 2 the command line is wrong. With `-- run` the
     client takes this process's place."""
-    own, given = _split(list(argv))
+    return answered("connect", argv, lambda: _connect(*_split(list(argv))))
+
+
+def _connect(own: list[str], given: list[str] | None) -> int:
     options = _parser().parse_args(own)
     if given is not None and given[:1] != ["run"]:
-        return _refuse("after -- comes: run, and what the client is to be given", 2)
+        raise Refused("after -- comes: run, and what the client is to be given")
     if options.json and (options.write or given is not None):
-        return _refuse("--json only prints: leave --write and run out", 2)
+        raise Refused("--json only prints", "leave --write and run out")
     from gateway.report.asking import NoGateway  # not before the command line is read: it takes half a second
 
     try:
         fleet = asyncio.run(_fleet(options))
     except NoSuchModel as e:
-        return _refuse(str(e), 1)
+        raise Refused(str(e), code=1) from None
     except NoGateway as e:
-        return _refuse(str(e), 2 if e.wrong else 1)
+        raise Refused(e.text, e.fix, code=2 if e.wrong else 1) from None
     connection = CLIENTS[options.client](fleet)
     if options.write and not _write(connection, options.client):
         return 1
@@ -56,7 +60,7 @@ def _split(argv: list[str]) -> tuple[list[str], list[str] | None]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+    p = Arguments(
         prog="gateway connect",
         description="What a client needs to use a running gateway: the exact environment or file.",
         epilog="`-- run ...` starts the client with it; what follows `run` is the client's own.",
@@ -137,21 +141,16 @@ def _write(connection: Connection, client: str) -> bool:
 def _run(connection: Connection, args: list[str], *, wrote: bool) -> int:
     """Starts the client in this process's place; returns an exit code only if that can't be done."""
     if not connection.argv:
-        return _refuse("this client is a service: nothing to start here", 2)
+        raise Refused("this client is a service", "nothing to start here: leave `-- run` out")
     if not connection.alone and not wrote:
-        return _refuse("this client reads its file only: add --write", 2)
+        raise Refused("this client reads its file only", "add --write")
     program = shutil.which(connection.argv[0])
     if program is None:
-        return _refuse(f"{connection.argv[0]} is not installed (not found in PATH)", 1)
+        raise Refused(f"{connection.argv[0]} is not installed (not found in PATH)", code=1)
     argv = [str(Path(word).expanduser()) if word.startswith("~/") else word for word in connection.argv]
     sys.stdout.flush()
     os.execve(program, [*argv, *args], {**os.environ, **connection.env, **connection.run_env})
     raise AssertionError("unreachable: execve does not return")
-
-
-def _refuse(why: str, code: int) -> int:
-    sys.stderr.write(f"gateway connect: {why}\n")
-    return code
 
 
 def _say(line: str) -> None:

@@ -22,6 +22,7 @@ from gateway.demo.server import missing
 from gateway.demo.supervisor import ChildFailed, Supervisor
 from gateway.demo.traffic import main as send_traffic
 from gateway.demo.traffic import text_of
+from gateway.report.refused import Arguments, Refused, answered
 from gateway.server.ports import holder, is_free, next_free
 
 HOST, PORT = "127.0.0.1", 4000
@@ -41,17 +42,21 @@ def main(argv: Sequence[str]) -> int:
         return serve_one(argv[1:])
     if argv[:1] == ["traffic"]:
         return send_traffic(argv[1:])
+    return answered("demo", argv, lambda: _demo(argv), lines=True)
+
+
+def _demo(argv: Sequence[str]) -> int:
     options = _parser().parse_args(argv)
     port: int = options.port
     if options.json and not options.once:
-        return _refuse("--json goes with --once")
+        raise Refused("--json goes with --once")
     absent = missing()
     if absent:
-        return _refuse(absent)
+        raise Refused(absent)
     cache = cache_dir(os.environ)
     try:
         if not options.config_only and not is_free(HOST, port):
-            return _refuse(taken(port))
+            raise Refused(taken(port))
         fleet = plan(cache)
         if options.config_only:
             _say(fleet.config(f"{HOST}:{port}"))
@@ -60,9 +65,9 @@ def main(argv: Sequence[str]) -> int:
             demo(fleet, port, cache / f"demo-{port}", serve_gateway, once=options.once, as_json=options.json)
         )
     except ChildFailed as e:
-        return _refuse(e.report())
+        raise Refused(e.report().rstrip()) from None
     except (ValueError, OSError) as e:
-        return _refuse(str(e))
+        raise Refused(str(e)) from None
     except (KeyboardInterrupt, asyncio.CancelledError):
         return 130
 
@@ -170,7 +175,7 @@ def _end_on_sigterm() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+    p = Arguments(
         prog="gateway demo",
         description="The gateway with llama.cpp servers of its own.",
         epilog="`gateway demo server` is one of the servers alone, `gateway demo traffic` the calls again and again.",
@@ -181,11 +186,6 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--json", action="store_true", help="with --once: one JSON line for each call")
     p.add_argument("--config-only", action="store_true", help="print the configuration and start nothing")
     return p
-
-
-def _refuse(why: str) -> int:
-    sys.stderr.write(f"gateway demo: {why.rstrip()}\n")
-    return 2
 
 
 def _say(text: str) -> None:

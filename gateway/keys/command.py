@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from gateway.keys.store import CantWrite, NameTaken, NoSuchKey, Store, Wanted, state_of
-from gateway.settings import ConfigErrors, KeySettings
+from gateway.report.refused import Arguments, Refused, answered
+from gateway.settings import KeySettings
 from gateway.settings.document import read_document
 from gateway.settings.values import (
     MODALITIES,
@@ -32,37 +33,27 @@ _LIMITS = ("requests_per_minute", "tokens_per_minute", "in_flight")
 
 
 def main(argv: Sequence[str]) -> int:
-    options = _parser().parse_args(list(argv))
+    return answered("keys", argv, lambda: _keys(list(argv)))
+
+
+def _keys(argv: list[str]) -> int:
+    options = _parser().parse_args(argv)
     act = {"new": _new, "list": _list, "revoke": _revoke}[options.act]
     try:
         act(Store(options.file or _configured(options.config) or DEFAULT), options)
-    except ConfigErrors as e:
-        problems = [{"path": f"{p.source}: {p.path}", "line": p.line, "message": p.message} for p in e.problems]
-        return _refused(str(e), problems, 2, as_json=options.json)
-    except (_Wrong, CantWrite, NoSuchKey) as e:
-        problems = [{"path": None, "line": None, "message": str(e)}]
-        return _refused(f"gateway keys: {e}", problems, 1 if isinstance(e, NoSuchKey) else 2, as_json=options.json)
+    except CantWrite as e:
+        raise Refused(str(e)) from None
+    except NoSuchKey as e:
+        raise Refused(str(e), code=1) from None
     return 0
 
 
-class _Wrong(Exception):
-    """What was asked for can't be done; nothing has changed."""
-
-
-def _refused(text: str, problems: list[dict[str, Any]], code: int, *, as_json: bool) -> int:
-    if as_json:
-        sys.stdout.write(json.dumps({"ok": False, "problems": problems}, indent=2) + "\n")
-    else:
-        sys.stderr.write(f"{text}\n")
-    return code
-
-
 def _parser() -> argparse.ArgumentParser:
-    where = argparse.ArgumentParser(add_help=False)
+    where = Arguments(add_help=False)
     where.add_argument("--file", type=Path, help="the keys file (default: auth.keys_file of the configuration)")
     where.add_argument("--config", "-c", type=Path, help="the configuration (default: ./gateway.yaml if it is there)")
     where.add_argument("--json", action="store_true", help="as JSON")
-    p = argparse.ArgumentParser(
+    p = Arguments(
         prog="gateway keys",
         description="The keys of a gateway's clients (auth: {keys_file: keys.yaml}).",
         epilog="exit codes: 0 done, 1 there is no such key, 2 the input or a file is wrong",
@@ -84,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _configured(config: Path | None) -> Path | None:
     """`auth.keys_file` of the configuration, which need not be right otherwise: it may be its keys that are missing.
-    Raises _Wrong for one that is named and can't be read: the keys would land in a file that no gateway reads."""
+    Raises Refused for one that is named and can't be read: the keys would land in a file that no gateway reads."""
     if config is None and os.environ.get("GATEWAY_CONFIG"):
         config = Path(os.environ["GATEWAY_CONFIG"])
     config = config or next((Path(p) for p in SEARCH if Path(p).is_file()), None)
@@ -93,11 +84,11 @@ def _configured(config: Path | None) -> Path | None:
     try:
         text = config.read_text("utf-8-sig")
     except OSError as e:
-        raise _Wrong(
+        raise Refused(
             f"can't read {config}: {e.strerror}; name the configuration, or the keys file with --file"
         ) from None
     except UnicodeDecodeError:
-        raise _Wrong(f"{config} is not UTF-8 text; name the keys file with --file") from None
+        raise Refused(f"{config} is not UTF-8 text; name the keys file with --file") from None
     auth = read_document(text, config.name).values.get("auth")
     named = auth.get("keys_file") if isinstance(auth, dict) else None
     return config.parent / Path(named).expanduser() if isinstance(named, str) else None
@@ -108,12 +99,12 @@ def _new(store: Store, options: argparse.Namespace) -> None:
     try:
         wanted = Wanted(read_text(options.name), _rights(options, now))
     except ValueError as e:
-        raise _Wrong(str(e)) from None
+        raise Refused(str(e)) from None
     try:
         key, entry = store.create(wanted, now)
     except NameTaken:
         fix = f"take another name, or `gateway keys revoke {wanted.name}`"
-        raise _Wrong(f"there is a key of the name {wanted.name!r}: {fix}") from None
+        raise Refused(f"there is a key of the name {wanted.name!r}: {fix}") from None
     if options.json:
         sys.stdout.write(json.dumps({**_view(entry, now), "key": key}, indent=2) + "\n")
         return
@@ -167,7 +158,7 @@ def _day(unix: float) -> str:
 def _list(store: Store, options: argparse.Namespace) -> None:
     now = time.time()
     if not store.path.exists():
-        raise _Wrong(f"there is no {store.path}: `gateway keys new NAME` makes it, --file names another one")
+        raise Refused(f"there is no {store.path}: `gateway keys new NAME` makes it, --file names another one")
     keys = store.keys()
     if options.json:
         sys.stdout.write(json.dumps({"keys": [_view(k, now) for k in keys]}, indent=2) + "\n")
@@ -196,7 +187,7 @@ def _row(key: KeySettings, now: float) -> tuple[str, ...]:
 def _revoke(store: Store, options: argparse.Namespace) -> None:
     now = time.time()
     if not store.path.exists():
-        raise _Wrong(f"there is no {store.path}; --file names another one")
+        raise Refused(f"there is no {store.path}; --file names another one")
     entry = store.revoke(options.key, now)
     if options.json:
         sys.stdout.write(json.dumps(_view(entry, now), indent=2) + "\n")

@@ -81,11 +81,14 @@ class Store:
     def revoke(self, which: str, now: float) -> KeySettings:
         """`which`: an id or a name. The entry stays, so that the list still tells whose key it was. Raises NoSuchKey or
         CantWrite."""
+        none = NoSuchKey(f"there is no key {which!r} to revoke: `gateway keys list` shows what there is")
+        if not self.keys():
+            raise none
         with self._written() as (text, keys, _):
             found = [k for k in keys if k.revoked is None and which in (k.id, k.name)]
             found = [k for k in found if alive(k, now)] or found
             if not found:
-                raise NoSuchKey(f"there is no key {which!r} to revoke: `gateway keys list` shows what there is")
+                raise none
             entry = self._replace(_revoked(text, found[0].id, now), found[0].id)
         if entry.revoked is None:
             raise CantWrite(_BY_HAND.format(self.path))

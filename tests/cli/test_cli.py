@@ -37,7 +37,15 @@ def test_and_as_json(file: Path, capsys: pytest.CaptureFixture[str]):
     assert run(["check", "--json", "-c", str(file)]) == 2
     assert json.loads(capsys.readouterr().out) == {
         "ok": False,
-        "problems": [{"path": "log.format", "line": None, "message": "this version does not do it"}],
+        "problems": [
+            {
+                "source": None,
+                "path": "log.format",
+                "line": None,
+                "message": "this version does not do it",
+                "fix": "take it out",
+            }
+        ],
     }
 
 

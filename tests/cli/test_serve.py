@@ -13,10 +13,10 @@ import pytest
 from gateway import app
 from gateway.cli import run
 from gateway.cli.nofile import spots
-from gateway.cli.refused import Refused
 from gateway.engine import scan as engine_scan
 from gateway.engine.fleet import Fleet
 from gateway.engine.scan import LOOPBACK, PORTS, Scan, Spot
+from gateway.report.refused import Refused
 from gateway.settings import defaults
 from tests.conftest import Upstreams
 from tests.faults.process import process
