@@ -123,6 +123,15 @@ def needs_of(request: Request) -> Needs:
     return Needs("embedding", text_size=max(sizes, default=0), messages=1, options=request.options)
 
 
+def media_in(request: Request) -> list[MediaNeed]:
+    """The media of `needs_of`, in the same order, where nothing else is asked."""
+    if isinstance(request, Chat):
+        if all(type(part) is Text for message in request.messages for part in message.parts):
+            return []
+        return _chat_needs(request).media
+    return needs_of(request).media
+
+
 def _chat_needs(chat: Chat) -> Needs:
     needs = Needs(
         "chat",

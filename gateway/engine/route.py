@@ -17,7 +17,7 @@ from gateway.backends import Call
 from gateway.canonical.content import Audio, Document, Image, Text, Video
 from gateway.canonical.context import EVERYTHING, Context, Rights
 from gateway.canonical.media.octets import fingerprint
-from gateway.canonical.needs import Needs, needs_of
+from gateway.canonical.needs import Needs, media_in, needs_of
 from gateway.canonical.requests import Chat, Completion, CountTokens, Request, Transcription, conversation
 from gateway.engine.admission import Hold, Memory, queue_full
 from gateway.engine.fleet import Fleet, Name
@@ -174,7 +174,7 @@ class Router:
                 route.add(candidate, lack)
                 return None
             call = d.server.backend.build(ready.request, candidate.target, facts)
-            call.carries = carried(needs_of(ready.request)) | carried(route.needs)
+            call.carries = carried(media_in(ready.request)) | carried(route.needs.media)
         except GatewayError as e:
             route.unable.append(e)
             route.add(candidate, Lack("need", e.code, e.message, paths=(e.param,) if e.param else ()))
@@ -241,7 +241,7 @@ class Router:
             call = d.server.backend.count(request, d.candidate.target, d.candidate.facts)
             if call is None:
                 return None
-            call.carries = carried(needs_of(request))
+            call.carries = carried(media_in(request))
             check_privacy(route.needs, call, d, route.privacy)
             return d.server.backend.read_count(await self._relay.fetch(call, d, COUNT_SECONDS))
         except (GatewayError, KeyError, TypeError, ValueError):

@@ -8,7 +8,7 @@ it dropped.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import get_args
 
@@ -201,9 +201,9 @@ def held(m: MediaNeed) -> Collection[str]:
     return _CARRIES.get(m.modality, (m.modality,))
 
 
-def carried(needs: Needs) -> frozenset[str]:
+def carried(media: Iterable[MediaNeed]) -> frozenset[str]:
     """The modalities that may be inside of a request's media."""
-    return frozenset(name for m in needs.media for name in held(m))
+    return frozenset(name for m in media for name in held(m))
 
 
 def kept_home(inside: Collection[str] | None, privacy: Mapping[str, str]) -> bool:

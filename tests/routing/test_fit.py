@@ -182,7 +182,7 @@ def test_privacy(media: list[str], privacy: dict[str, str], want: list[str]) -> 
     pdf = {"document": "application/pdf"}
     needs = asks(*(medium(m, pdf.get(m, ""), at=i) for i, m in enumerate(media)))
     found = privacy_lacks(needs, target("a", local=False), privacy)
-    assert kept_home(carried(needs), privacy) == bool(found)
+    assert kept_home(carried(needs.media), privacy) == bool(found)
     assert [x.need for x in found] == want
     assert all(x.kind == "privacy" for x in found)
     assert privacy_lacks(needs, target("a", local=True), privacy) == []

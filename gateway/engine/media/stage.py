@@ -19,7 +19,7 @@ from gateway.canonical.content import (
     Segments,
 )
 from gateway.canonical.facts import Facts
-from gateway.canonical.needs import Needs, content_parts, needs_of
+from gateway.canonical.needs import Needs, content_parts, media_in, needs_of
 from gateway.canonical.requests import Request, conversation, with_conversation
 from gateway.engine.admission import Hold, Memory
 from gateway.engine.media.convert import Piece, Workers, installed
@@ -99,11 +99,11 @@ class MediaStage:
         chat = conversation(request)
         if chat is None:
             return Ready(request)
-        needs = needs_of(chat)
-        if not needs.media:
+        media = media_in(chat)
+        if not media:
             return Ready(request)
         able = self.able(settings)
-        ways = ways_to(needs.media, facts, able)
+        ways = ways_to(media, facts, able)
         if all(w.native for w in ways):
             return Ready(request)
         held = hold or Hold()
@@ -117,7 +117,8 @@ class MediaStage:
         if whole is not chat:
             needs = needs_of(whole)
             allowed(needs)
-        ways = ways_to(needs.media, facts, able)
+            media = needs.media
+        ways = ways_to(media, facts, able)
         whole = await making.converted(whole, ways)
         for number, part in enumerate(content_parts(chat)):
             making.numbers.setdefault(id(part), number)
