@@ -35,7 +35,7 @@ from gateway.backends.base import HINTS, JSON, Json, OpenAIWire, keep, number_in
 from gateway.backends.wire import refusal
 from gateway.backends.wire.gauges import average, gauge
 from gateway.backends.wire.hardware import generation
-from gateway.backends.wire.listing import cards, json_of, trouble
+from gateway.backends.wire.listing import by_root, cards, json_of, trouble
 from gateway.backends.wire.prepare import Manner, words
 from gateway.backends.wire.refusal import Signs
 from gateway.backends.wire.samples import PARTS
@@ -209,7 +209,7 @@ class Backend(OpenAIWire):
         version = version if isinstance(version, str) else ""
         info = json_of((yield Call("GET", "/server_info?config_format=json")))
         quantized, hardware = _server_info(info)
-        models = _models(found)
+        models = by_root(found)
         measured: dict[str, Facts] = {}
         for model in models:
             if model.root not in measured:
@@ -306,29 +306,6 @@ def _force(body: Json, request: Chat, facts: Facts, dropped: list[str]) -> None:
     known = "|".join(re.escape(name) for name in names)
     body.pop("tool_choice", None)
     body["structured_outputs"] = {"regex": rf"<\|tool_call>call:({known})\{{[\s\S]*\}}<tool_call\|>"}
-
-
-def _models(found: list[Json]) -> list[Model]:
-    """One model per root; its other served names are aliases. An adapter is a model of its own, with its parent's
-    root and room."""
-    models: dict[str, Model] = {}
-    for card in found:
-        name: str = card["id"]
-        told = card.get("root")
-        root = told if isinstance(told, str) and told else name
-        length = card.get("max_model_len")
-        context = length if isinstance(length, int) and length > 0 else None
-        base = card.get("parent")
-        if base is not None:
-            parent = next((m for m in models.values() if base in (m.id, m.root, *m.aliases)), None)
-            if parent is not None:
-                root, context = parent.root, context or parent.facts.context
-            models[name] = Model(name, [], Facts(context=context), root=root)
-        elif root in models:
-            models[root].aliases.append(name)
-        else:
-            models[root] = Model(name, [], Facts(context=context), root=root)
-    return list(models.values())
 
 
 def _measure(model: str) -> Generator[Call, Reply, Facts]:

@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from gateway.backends import Discovery, Reply
+from gateway.backends import Discovery, Model, Reply
 from gateway.backends.wire import refusal
 from gateway.backends.wire.scrub import scrub
-from gateway.canonical.facts import Finding, State
+from gateway.canonical.facts import Facts, Finding, State
 
 
 def json_of(reply: Reply) -> Any:
@@ -29,6 +29,29 @@ def cards(reply: Reply) -> list[dict[str, Any]] | None:
     if not isinstance(data, list):
         return None
     return [c for c in data if isinstance(c, dict) and isinstance(c.get("id"), str) and c["id"]]
+
+
+def by_root(found: list[dict[str, Any]]) -> list[Model]:
+    """The models of cards that tell a `root`, a `parent` and a `max_model_len`: one per root, whose other served names
+    are aliases. An adapter is a model of its own, with its parent's root and room."""
+    models: dict[str, Model] = {}
+    for card in found:
+        name: str = card["id"]
+        told = card.get("root")
+        root = told if isinstance(told, str) and told else name
+        length = card.get("max_model_len")
+        context = length if isinstance(length, int) and length > 0 else None
+        base = card.get("parent")
+        if base is not None:
+            parent = next((m for m in models.values() if base in (m.id, m.root, *m.aliases)), None)
+            if parent is not None:
+                root, context = parent.root, context or parent.facts.context
+            models[name] = Model(name, [], Facts(context=context), root=root)
+        elif root in models:
+            models[root].aliases.append(name)
+        else:
+            models[root] = Model(name, [], Facts(context=context), root=root)
+    return list(models.values())
 
 
 def trouble(reply: Reply, path: str = "/v1/models") -> Discovery:
