@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 import pytest_asyncio
 import yaml
 
+from gateway.demo.fleet import free_ports
 from tests.faults.running import Running, running
+from tests.waiting import wait_ready
 
 READY = 120.0
 """Seconds that a server may take to come up: it imports a great deal."""
@@ -33,12 +32,6 @@ class Servers:
     seeing: Path
 
 
-def _port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
-
-
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     pytest.importorskip("mlx_lm", reason="no MLX here: make test-mlx", exc_type=ImportError)
@@ -48,7 +41,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     folder = tmp_path_factory.mktemp("mlx")
     (folder / "hub").mkdir()
     text, seeing = text_model(folder / "tiny-text"), seeing_model(folder / "tiny-gemma-4-E4B-it")
-    ports = _port(), _port()
+    ports = free_ports(2)
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(folder / "hub")}
     started: list[subprocess.Popen[bytes]] = []
     try:
@@ -59,25 +52,12 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
                     subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
                 )
         for process, port, module in zip(started, ports, ("mlx_lm.server", "mlx_vlm.server"), strict=True):
-            _wait(process, f"http://127.0.0.1:{port}/health", folder / f"{module}.log")
+            wait_ready(process, f"http://127.0.0.1:{port}/health", folder / f"{module}.log", READY)
         yield Servers(f"http://127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[1]}", text, seeing)
     finally:
         for process in started:
             process.kill()
             process.wait(20)
-
-
-def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    end = time.monotonic() + READY
-    while True:
-        assert process.poll() is None, f"it ended:\n{log.read_text()[-3000:]}"
-        try:
-            if httpx2.get(url, trust_env=False, timeout=2.0).status_code == 200:
-                return
-        except httpx2.HTTPError:
-            pass
-        assert time.monotonic() < end, f"not ready within {READY} s:\n{log.read_text()[-3000:]}"
-        time.sleep(0.2)
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")

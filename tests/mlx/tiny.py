@@ -1,34 +1,18 @@
 """Tiny models of random weights for the servers of MLX: what they say means nothing, but everything that a server does
 with a request is done. Nothing is downloaded. `python -m tests.mlx.tiny FOLDER` makes both.
 
-A token is a character or one of Gemma 4's marks. The picture, sound and video models are Gemma 4's own, very small.
+The picture, sound and video models are Gemma 4's own, very small.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-MARKS = (
-    *("<pad>", "<eos>", "<bos>", "<unk>", "<|turn>", "<turn|>", "<|channel>", "<channel|>", "<|think|>"),
-    *("<|tool>", "<tool|>", "<|tool_call>", "<tool_call|>", "<|tool_response>", "<tool_response|>", '<|"|>'),
-    *("<|image>", "<|image|>", "<image|>", "<|audio>", "<|audio|>", "<audio|>", "<|video|>"),
-)
-WORDS = [*MARKS, "\n", *map(chr, range(32, 127))]
-IDS = {word: i for i, word in enumerate(WORDS)}
-OWN_MARKS = {
-    "boi_token": "<|image>",
-    "image_token": "<|image|>",
-    "eoi_token": "<image|>",
-    "boa_token": "<|audio>",
-    "audio_token": "<|audio|>",
-    "eoa_token": "<audio|>",
-}
-SPECIAL = {"bos_token": "<bos>", "eos_token": "<turn|>", "pad_token": "<pad>", "unk_token": "<unk>", **OWN_MARKS}
-"""What a tokenizer's configuration calls them."""
+from tests.tiny import IDS, WORDS, write_words
+
 CONTEXT = 8192
 
 
@@ -136,33 +120,11 @@ def _write(folder: Path, config: dict[str, Any], model: Any) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     ends = {"bos_token_id": IDS["<bos>"], "eos_token_id": IDS["<turn|>"], "pad_token_id": IDS["<pad>"]}
     (folder / "config.json").write_text(json.dumps({**config, **ends}))
-    write_tokenizer(folder / "tokenizer.json")
-    template = files("gateway.demo").joinpath("fixture.jinja").read_text(encoding="utf-8")
-    template = template.replace("{{ part.get('text', '') }}", MEDIA)
-    about = {"tokenizer_class": "PreTrainedTokenizerFast", **SPECIAL, "model_specific_special_tokens": OWN_MARKS}
-    (folder / "tokenizer_config.json").write_text(json.dumps(about))
-    (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+    write_words(folder)
     weights = dict(tree_flatten(model.parameters()))
     mx.eval(weights)
     mx.save_safetensors(str(folder / "model.safetensors"), weights, metadata={"format": "mlx"})
     return folder
-
-
-MEDIA = (
-    "{%- if part['type'] in ['image', 'audio', 'video'] -%}{{ '<|' + part['type'] + '|>' }}"
-    "{%- else -%}{{ part.get('text', '') }}{%- endif -%}"
-)
-"""How the template shows a part of a message."""
-
-
-def write_tokenizer(path: Path) -> None:
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
-
-    tokenizer = Tokenizer(models.WordLevel(dict(IDS), unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
-    tokenizer.decoder = decoders.Fuse()
-    tokenizer.add_special_tokens([AddedToken(mark, special=True, normalized=False) for mark in MARKS])
-    tokenizer.save(str(path))
 
 
 if __name__ == "__main__":

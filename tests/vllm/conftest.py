@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
-import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 import pytest_asyncio
 import yaml
 
+from gateway.demo.fleet import free_ports
 from tests.faults import rawclient
 from tests.faults.running import Running, running
+from tests.waiting import wait_ready
 
 READY = 600.0
 """Seconds that it may take to come up: it imports a great deal, and tries its model out with the largest media."""
@@ -59,9 +58,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("vllm")
     model = folder / "tiny"
     subprocess.run([python, "-m", "tests.vllm.tiny", str(model)], env={**os.environ, **ENVIRONMENT}, check=True)
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = int(s.getsockname()[1])
+    [port] = free_ports(1)
     argv = [python, python.parent / "vllm", "serve", model, "--host", "127.0.0.1", "--port", port]
     argv += ["--served-model-name", NAME, ALIAS, *FLAGS]
     log = folder / "vllm.log"
@@ -75,7 +72,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             start_new_session=True,  # it starts processes of its own, which end with it
         )
     try:
-        _wait(process, f"http://127.0.0.1:{port}/health", log)
+        wait_ready(process, f"http://127.0.0.1:{port}/health", log, READY)
         yield Server(f"http://127.0.0.1:{port}", model)
     finally:
         process.terminate()
@@ -84,19 +81,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(20)
-
-
-def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    end = time.monotonic() + READY
-    while True:
-        assert process.poll() is None, f"it ended with {process.returncode}:\n{log.read_text()[-3000:]}"
-        try:
-            if httpx2.get(url, trust_env=False, timeout=2.0).status_code == 200:
-                return
-        except httpx2.HTTPError:
-            pass
-        assert time.monotonic() < end, f"not ready within {READY} s:\n{log.read_text()[-3000:]}"
-        time.sleep(0.5)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,11 +6,10 @@ from __future__ import annotations
 
 import json
 import sys
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from tests.mlx.tiny import IDS, MEDIA, OWN_MARKS, SPECIAL, WORDS, write_tokenizer
+from tests.tiny import IDS, WORDS, write_words
 
 CONTEXT = 2048
 
@@ -81,11 +80,7 @@ def write(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(7)
     Gemma4ForConditionalGeneration(Gemma4Config(**config())).to(torch.bfloat16).save_pretrained(folder)
-    write_tokenizer(folder / "tokenizer.json")
-    about = {"tokenizer_class": "PreTrainedTokenizerFast", **SPECIAL, "model_specific_special_tokens": OWN_MARKS}
-    (folder / "tokenizer_config.json").write_text(json.dumps(about))
-    template = files("gateway.demo").joinpath("fixture.jinja").read_text(encoding="utf-8")
-    (folder / "chat_template.jinja").write_text(template.replace("{{ part.get('text', '') }}", MEDIA), encoding="utf-8")
+    write_words(folder)
     processor = {
         "processor_class": "Gemma4Processor",
         "image_processor": {"image_processor_type": "Gemma4ImageProcessor", "max_soft_tokens": 70},
