@@ -60,12 +60,13 @@ test-containers: ## the image, and the compose file with the embedded fleet, in 
 	$(SETUP) dev
 	@sh scripts/containers $(ARGS)
 
-check: ## format, lint, types, layers; the Dockerfile and the compose file
+check: ## format, lint, types, layers, the imports of tests; the Dockerfile and the compose file
 	$(SETUP) dev
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	@$(PYTHON) -m tests.imports
 	.venv/bin/hadolint Dockerfile
 	@$(PYTHON) -m tests.compose.schema docker-compose.yml
 
