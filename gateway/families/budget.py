@@ -8,15 +8,12 @@ from dataclasses import dataclass
 @dataclass(slots=True, frozen=True)
 class Budget:
     """`clip`: seconds of the longest sound that is heard whole, 0 = of any length. `frames`: pictures of a video.
-    `pixels`: of a picture, `frame_pixels`: of one of a video's. `image_tokens` and `frame_tokens`: what these cost at
-    most."""
+    `pixels`: of a picture, `frame_pixels`: of one of a video's."""
 
     clip: float = 0.0
     frames: int = 32
     pixels: int = 4_000_000
     frame_pixels: int = 400_000
-    image_tokens: int = 1200
-    frame_tokens: int = 300
 
 
 _SQUARE = 48 * 48
@@ -27,8 +24,6 @@ GEMMA4 = Budget(
     frames=32,
     pixels=1120 * _SQUARE,
     frame_pixels=140 * _SQUARE,
-    image_tokens=1200,
-    frame_tokens=300,
 )
 """https://ai.google.dev/gemma/docs/core: sound up to 30 s, at most 1,120 tokens a picture, 32 frames of a video. A
 frame may have twice the 70 tokens that servers give one in a video: sent as a picture, it is all that is seen of it."""
