@@ -7,7 +7,8 @@ from collections.abc import Callable
 from gateway.canonical.content import Header, Media
 from gateway.canonical.media import pictures, sounds
 from gateway.canonical.media.boxes import is_boxes, read_movie, read_still
-from gateway.canonical.media.kinds import FRAMES, HEAD, sniff
+from gateway.canonical.media.kinds import FRAMES, HEAD, sniff, usual
+from gateway.canonical.media.listed import count_of
 from gateway.canonical.media.matroska import read_avi, read_matroska
 from gateway.canonical.media.octets import Octets
 
@@ -48,9 +49,8 @@ def header_of(media: Media, modality: str) -> Header:
 
 
 def read_header(media: Media, modality: str) -> Header:
-    if media.mime == FRAMES:
-        frames = media.base64.count(",") + 1 if isinstance(media.base64, str) else None
-        return Header(mime=FRAMES, frames=frames, sound=False, pictures=True)
+    if usual(media.mime) == FRAMES:
+        return Header(mime=FRAMES, frames=count_of(media), sound=False, pictures=True)
     octets = Octets(media)
     head = octets.read(0, HEAD)
     header = Header(mime=sniff(head, modality), size=octets.size)

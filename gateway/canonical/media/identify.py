@@ -20,6 +20,7 @@ from gateway.canonical.content import (
 from gateway.canonical.identity import same
 from gateway.canonical.media.headers import header_of
 from gateway.canonical.media.kinds import FRAMES, MAGICAL, contradicts, usual
+from gateway.canonical.media.listed import MOST_LISTED, count_of, pictures_of
 from gateway.canonical.media.octets import Octets
 from gateway.canonical.requests import Chat, CountTokens, Request, Transcription
 
@@ -87,7 +88,8 @@ def identified_part(part: MediaPart) -> MediaPart:
     claim = usual(media.mime)
     header = header_of(media, MODALITY[type(part)])
     if claim == FRAMES:
-        return part
+        _check_pictures(part)
+        return part if media.mime == FRAMES else replace(part, media=replace(media, mime=FRAMES))
     if header.problem:
         raise Wrong(f"this {_word(part, header.mime)} is not taken: {header.problem}", part.path)
     if not header.mime:
@@ -102,6 +104,17 @@ def identified_part(part: MediaPart) -> MediaPart:
     if kind is type(part):
         return replace(part, media=media)
     return kind(media, part.signature, part.extra, part.path)
+
+
+def _check_pictures(part: MediaPart) -> None:
+    """Each picture of a list is what one that stands alone has to be. Raises Wrong, whose path names the picture."""
+    count = count_of(part.media)
+    if count > MOST_LISTED:
+        raise Wrong(f"this is a list of {count} pictures: at most {MOST_LISTED} are taken; send a video", part.path)
+    for i, picture in enumerate(pictures_of(part.media)):
+        one = identified_part(Image(picture, path=f"{part.path}.frames[{i}]"))
+        if not isinstance(one, Image):
+            raise Wrong(f"this is {one.media.mime}: the list is one of pictures", one.path)
 
 
 def identified_sound(part: Audio) -> Audio:

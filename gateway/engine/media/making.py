@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from gateway.canonical.content import (
     MODALITY,
     Audio,
-    Base64,
     Document,
     Header,
     Image,
@@ -18,15 +17,16 @@ from gateway.canonical.content import (
     MediaPart,
     Message,
     Part,
-    Segments,
     Text,
     ToolResult,
     Video,
 )
 from gateway.canonical.facts import Facts
 from gateway.canonical.identity import same
+from gateway.canonical.media.headers import header_of
 from gateway.canonical.media.identify import Wrong, identified_part
 from gateway.canonical.media.kinds import FRAMES, usual
+from gateway.canonical.media.listed import count_of, pictures_of
 from gateway.canonical.requests import Chat
 from gateway.engine.media.convert import Piece
 from gateway.engine.media.fetch import Fetched
@@ -176,14 +176,13 @@ class Making:
 
     def _listed(self, part: MediaPart, way: Way, origin: int) -> list[Part]:
         """A list of JPEG pictures, whose times nobody knows."""
-        text = part.media.base64
-        jpegs: Sequence[Base64] = (
-            [text] if isinstance(text, Segments) else cast(str, text).split(",")
-        )  # a comma is no base64
-        count, most = len(jpegs), max(1, way.frames)
+        count, most = count_of(part.media), max(1, way.frames)
         chosen = range(count) if count <= most else [round(i * (count - 1) / max(1, most - 1)) for i in range(most)]
         self.fates[origin] = f"video>frames:{len(chosen)}"
-        images = [Image(Media("image/jpeg", base64=jpegs[i]), path=part.path) for i in chosen]
+        wanted = frozenset(chosen)
+        images = [Image(m, path=part.path) for i, m in enumerate(pictures_of(part.media)) if i in wanted]
+        for image in images:
+            image.media.mime = header_of(image.media, "image").mime or image.media.mime
         return [self._derived(p, part) for p in images]
 
 

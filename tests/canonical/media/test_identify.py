@@ -1,13 +1,14 @@
 from __future__ import annotations
 
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from typing import Any
 
 import pytest
 
 from gateway.backends.wire.samples import MP4, PNG, WAV
-from gateway.canonical.content import Audio, Document, Image, Media, Message, Part, Text, ToolResult, Video
+from gateway.canonical.content import Audio, Document, Image, Media, Message, Part, Segments, Text, ToolResult, Video
 from gateway.canonical.media.identify import NoSound, Wrong, identified
+from gateway.canonical.media.listed import MOST_LISTED
 from gateway.canonical.requests import Chat, Completion, CountTokens, Transcription
 from tests import made
 from tests.made import needs_ffmpeg
@@ -101,6 +102,40 @@ def test_what_cannot_be_known_stays_as_it_is_claimed() -> None:
         Video(Media("video/jpeg", base64="/9j/4AAQ,/9j/4AAQ")),
     ):
         assert one(part) is part
+
+
+# ---- lists of pictures ----
+
+BOMB = b64encode(b"\xff\xd8\xff\xc0\x00\x11\x08\xff\xff\xff\xff\x03" + bytes(9)).decode()
+GOOD = "/9j/4AAQ"
+
+
+@pytest.mark.parametrize("mime", ["video/jpeg", "Video/JPEG; x=1"])
+def test_a_list_of_pictures_is_one_of_pictures(mime: str) -> None:
+    for listed in (f"{GOOD},{PNG}", GOOD, f"{GOOD},AAA=,{GOOD}"):
+        part = one(Video(Media(mime, base64=listed)))
+        assert isinstance(part, Video) and part.media == Media("video/jpeg", base64=listed) and not part.media.claimed
+    for listed, at, words in (
+        (f"{GOOD},{GOOD},{BOMB}", 2, "65535 x 65535 pixels"),
+        (BOMB, 0, "65535 x 65535 pixels"),
+        (f"{GOOD},{WAV}", 1, "this is audio/wav"),  # what may not be heard elsewhere goes nowhere under this name
+        (MP4, 0, "this is video/mp4"),
+        (f"{GOOD},AAAAAAAA", 1, "this is not image/jpeg"),
+    ):
+        with pytest.raises(Wrong, match=words) as caught:
+            one(Video(Media(mime, base64=listed)))
+        assert caught.value.path == f"{PATH}.frames[{at}]"
+    with pytest.raises(Wrong, match="65535 x 65535") as caught:
+        one(Video(Media(mime, base64=Segments([BOMB.encode()]))))
+    with pytest.raises(Wrong, match="65535 x 65535") as caught:
+        one(Video(Media(mime, octets=b64decode(BOMB))))
+
+
+def test_a_list_is_no_longer_than_any_server_wants() -> None:
+    one(Video(Media("video/jpeg", base64=",".join([GOOD] * MOST_LISTED))))
+    with pytest.raises(Wrong, match=f"a list of {MOST_LISTED + 1} pictures") as caught:
+        one(Video(Media("video/jpeg", base64=",".join([GOOD] * MOST_LISTED + [BOMB]))))
+    assert caught.value.path == PATH
 
 
 # ---- what is sent to be heard ----
