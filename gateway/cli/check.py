@@ -29,5 +29,6 @@ def check(args: argparse.Namespace) -> int:
     else:
         backends = ", ".join(settings.backends) or "none"
         models = ", ".join(settings.models) or "none (every discovered model is served under its own name)"
-        print(f"{path or 'no file: the defaults'}: ok\n  backends: {backends}\n  models: {models}")
+        what = path or "no file here, so the defaults and the environment"
+        print(f"{what}: ok\n  backends: {backends}\n  models: {models}")
     return 0

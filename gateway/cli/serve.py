@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.cli import nofile
 from gateway.cli.configured import config_arguments, config_file
 from gateway.cli.terminal import coloured, columns
-from gateway.report.refused import Refused
+from gateway.report.refused import Refused, port_number
 from gateway.settings import Settings, defaults, load, refuse_unbuilt
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def add(sub: Any) -> None:
         "GATEWAY_BACKEND_<NAME>=url and GEMINI_API_KEY name. It prints the file that says the same.",
     )
     config_arguments(p)
-    p.add_argument("--port", type=int, help="listen at this port instead")
+    p.add_argument("--port", type=port_number, help="listen at this port instead")
     nofile.scan_arguments(p)
     p.add_argument(
         "--json", action="store_true", help="what was found, and the address, as JSON lines on standard output"
@@ -105,6 +105,8 @@ class _Told:
             elif self._path is None:
                 _say(found.told(seen, columns(), colour=coloured(sys.stderr)))
                 _say(_next(seen, self._scan))
+            elif sys.stderr.isatty():  # a person; elsewhere it is a log, and its lines are JSON
+                _say(found.told(seen, columns(), colour=coloured(sys.stderr), where=str(self._path)) + "\n")
         else:
             for name in fleet.servers.keys() - self._known:
                 server = fleet.servers[name]

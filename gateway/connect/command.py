@@ -16,7 +16,7 @@ from typing import Any
 
 from gateway.connect.clients import CLIENTS, Connection
 from gateway.connect.files import CannotMerge, write
-from gateway.connect.fleet import Fleet, NoSuchModel, read
+from gateway.connect.fleet import Fleet, NoSuchModel, read, remarks
 from gateway.report.refused import Arguments, Refused, answered
 
 DEFAULT_URL = "http://127.0.0.1:4000"
@@ -45,6 +45,8 @@ def _connect(own: list[str], given: list[str] | None) -> int:
     connection = CLIENTS[options.client](fleet)
     if options.write and not _write(connection, options.client):
         return 1
+    if options.write or given is not None:
+        sys.stderr.writelines(f"gateway connect: {remark}\n" for remark in remarks(fleet))
     if given is not None:
         return _run(connection, given[1:], wrote=options.write)
     if options.json:
@@ -100,7 +102,7 @@ def told(connection: Connection, fleet: Fleet, env: Mapping[str, str]) -> str:
             out.append(f"# {fleet.key_env} stands for its value here; --write puts the value in")
     if connection.argv:
         out += ["", f"# start: {shlex.join(connection.argv[:1])}"]
-    out += [f"# {note}" for note in connection.notes]
+    out += [f"# {note}" for note in (*connection.notes, *remarks(fleet))]
     return "\n".join(out) + "\n"
 
 
@@ -113,7 +115,7 @@ def view(connection: Connection, fleet: Fleet) -> dict[str, Any]:
         "env": dict(connection.env),
         "files": [{"path": file.path, "text": file.text()} for file in connection.files],
         "start": list(connection.argv),
-        "notes": list(connection.notes),
+        "notes": [*connection.notes, *remarks(fleet)],
     }
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.routing.findings import SMALL_CONTEXT
+
 NO_KEY = "none"
 """What clients that insist on a key are given where the gateway wants none."""
 CONTEXT, OUTPUT = 32_768, 8_192
@@ -21,6 +23,7 @@ class Model:
     name: str
     context: int = CONTEXT
     image: bool = False
+    ready: bool = True
 
     @property
     def output(self) -> int:
@@ -57,7 +60,8 @@ def read(url: str, cards: list[dict[str, Any]], *, name: str | None, key: str, k
 
 def _model(card: dict[str, Any]) -> Model:
     seen = "image" in card.get("architecture", {}).get("input_modalities", ())
-    return Model(card["id"], card.get("context_length") or CONTEXT, seen)
+    ready = bool(card.get("gateway", {}).get("ready", True))
+    return Model(card["id"], card.get("context_length") or CONTEXT, seen, ready)
 
 
 def _suits(card: dict[str, Any]) -> tuple[bool, bool, bool]:
@@ -65,6 +69,17 @@ def _suits(card: dict[str, Any]) -> tuple[bool, bool, bool]:
     about = card.get("gateway", {})
     fixtures: Iterable[bool] = (_is_fixture(t) for t in about.get("targets", ()))
     return "tools" in card.get("supported_parameters", ()), not all(fixtures), bool(about.get("ready"))
+
+
+def remarks(fleet: Fleet) -> list[str]:
+    """What will keep a client from working with this model."""
+    out = []
+    if not fleet.model.ready:
+        out.append(f"No server is ready for {fleet.model.name} now: `gateway caps` shows what there is.")
+    elif fleet.model.context < SMALL_CONTEXT:
+        words = "fewer than most coding agents send with their first request"
+        out.append(f"{fleet.model.name} takes {fleet.model.context:,} tokens at once, {words}.")
+    return out
 
 
 def _is_fixture(target: dict[str, Any]) -> bool:

@@ -22,7 +22,7 @@ from gateway.demo.server import missing
 from gateway.demo.supervisor import ChildFailed, Supervisor
 from gateway.demo.traffic import main as send_traffic
 from gateway.demo.traffic import text_of
-from gateway.report.refused import Arguments, Refused, answered
+from gateway.report.refused import Arguments, Refused, answered, port_number
 from gateway.server.ports import holder, is_free, next_free
 
 HOST, PORT = "127.0.0.1", 4000
@@ -181,7 +181,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="`gateway demo server` is one of the servers alone, `gateway demo traffic` the calls again and again.",
     )
     port = os.environ.get("PORT") or PORT
-    p.add_argument("--port", type=int, default=port, metavar="N", help=f"of the gateway (PORT, else {PORT})")
+    p.add_argument("--port", type=port_number, default=port, metavar="N", help=f"of the gateway (PORT, else {PORT})")
     p.add_argument("--once", action="store_true", help="make the calls, print the answers, and stop")
     p.add_argument("--json", action="store_true", help="with --once: one JSON line for each call")
     p.add_argument("--config-only", action="store_true", help="print the configuration and start nothing")

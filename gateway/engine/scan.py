@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -28,6 +29,7 @@ EVERY, EVERY_FAR = 2.0, 10.0
 """Seconds from one look at a silent port to the next: of this machine, of another one."""
 SELDOM = 60.0
 """Seconds between two looks at what is no model server."""
+NO_NAME = "no machine of that name is known: write its name as `ping` knows it, or its address"
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9.]+")
 
 
@@ -156,7 +158,11 @@ async def _fingerprint(asker: Asker, spot: Spot, seconds: float) -> Found | None
     try:
         async with asyncio.timeout(seconds):
             for host in spot.hosts:
-                if await _listens(host, spot.port):
+                try:
+                    listens = await _listens(host, spot.port)
+                except (socket.gaierror, UnicodeError):  # UnicodeError: a name that can't be one
+                    return None if spot.here else Found(spot, f"http://{host}", left_out=NO_NAME)
+                if listens:
                     url = f"http://{f'[{host}]' if ':' in host else host}:{spot.port}"
                     return _judged(spot, url, await _detected(asker, url, seconds))
     except TimeoutError:
@@ -165,9 +171,12 @@ async def _fingerprint(asker: Asker, spot: Spot, seconds: float) -> Found | None
 
 
 async def _listens(host: str, port: int) -> bool:
+    """Raises socket.gaierror or UnicodeError for a host whose address can't be found."""
     try:
         _, writer = await asyncio.open_connection(host, port)
-    except (OSError, UnicodeError):  # UnicodeError: a name that can't be one
+    except socket.gaierror:
+        raise
+    except OSError:
         return False
     writer.close()
     with suppress(OSError):

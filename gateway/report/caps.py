@@ -79,7 +79,7 @@ def _rate(measured: float | None, said: dict[str, Any]) -> dict[str, Any]:
 def table(found: Sequence[Row], width: int = 120) -> str:
     """Deployments side by side, as many as fit into `width` columns; each value with the letter of its source."""
     if not found:
-        return "no deployment is known: no server answers, or none is configured"
+        return "no deployment is known: no server answers, or none is configured; `gateway doctor` says what to change"
     columns = [_column(row) for row in found]
     heads = [name for name, _ in columns[0]]
     left = max(len(h) for h in heads)

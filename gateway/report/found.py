@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from datetime import date
 from typing import Any
 
@@ -26,9 +27,15 @@ def view(fleet: Fleet, scan: Scan | None) -> View:
     return {
         "looked": _looked(scan),
         "backends": [_backend(s, scanned.get(s.name)) for s in fleet.servers.values()],
-        "left_out": [{"url": f.url, "why": f.left_out} for f in scanned.values() if f.left_out],
+        "left_out": _left_out(scanned.values()),
         "yaml": as_yaml(fleet.settings, scan),
     }
+
+
+def _left_out(found: Iterable[Found]) -> list[View]:
+    """A machine that is not known is said once, not with each port."""
+    said = dict.fromkeys((f.url, f.left_out) for f in found if f.left_out)
+    return [{"url": url, "why": why} for url, why in said]
 
 
 def _looked(scan: Scan | None) -> View:
@@ -61,10 +68,11 @@ def _model(d: Deployment) -> View:
     }
 
 
-def told(seen: View, width: int = 120, *, colour: bool = False) -> str:
-    """The table, what was left out, and what to do where there is nothing."""
+def told(seen: View, width: int = 120, *, colour: bool = False, where: str = "") -> str:
+    """The table, what was left out, and what to do where there is nothing. `where`: what names the servers, where no
+    port was looked at."""
     rows = [row for backend in seen["backends"] for row in _rows(backend)]
-    lines = [f"{place(seen)}: {count(len(seen['backends']))}"]
+    lines = [f"{where or place(seen)}: {count(len(seen['backends']))}"]
     if rows:
         lines += ["", table(_HEADS, rows, width, colour=colour)]
     if seen["left_out"]:

@@ -32,6 +32,13 @@ class Arguments(argparse.ArgumentParser):
         raise Refused(message, f"`{self.prog} --help` shows what it takes", command=self.prog)
 
 
+def port_number(text: str) -> int:
+    """For an option; 0 = any that is free."""
+    if not (text.isascii() and text.isdecimal() and int(text) < 65_536):
+        raise argparse.ArgumentTypeError("must be a port number from 0 to 65535")
+    return int(text)
+
+
 def answered(command: str, argv: Sequence[str], act: Callable[[], int], *, lines: bool = False) -> int:
     """The exit code of `act`, or of what it could not do, which is printed: as JSON where `argv` has --json. `lines`:
     the command prints JSON lines, so this is one as well."""

@@ -43,13 +43,15 @@ def holder(port: int) -> str:
         inodes = set()
         for table in ("/proc/net/tcp", "/proc/net/tcp6"):
             inodes |= listening_inodes(_lines(Path(table)), port)
-        for process in Path("/proc").glob("[0-9]*"):
+        for process in _processes():
             if not inodes.isdisjoint(_sockets(process)):
                 return f"process {process.name}: {_command(process)}"
     elif shutil.which("lsof"):  # macOS has it, and no /proc
-        asked = subprocess.run(
-            ["lsof", "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-Fpc"], capture_output=True, text=True, check=False
-        )
+        ask = ["lsof", "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-Fpc"]
+        try:
+            asked = subprocess.run(ask, capture_output=True, text=True, check=False, timeout=5)
+        except (OSError, subprocess.SubprocessError):
+            return "another process"
         found = {line[0]: line[1:] for line in asked.stdout.splitlines() if line}
         if "p" in found:
             return f"process {found['p']}: {found.get('c', '?')}"
@@ -60,6 +62,13 @@ def listening_inodes(lines: Iterable[str], port: int) -> set[str]:
     """The sockets that listen on a port, in the kernel's table `/proc/net/tcp` (proc(5))."""
     rows = (line.split() for line in lines)
     return {r[9] for r in rows if len(r) > 9 and r[3] == _LISTENING and r[1].endswith(f":{port:04X}")}
+
+
+def _processes() -> list[Path]:
+    try:
+        return sorted(Path("/proc").glob("[0-9]*"))
+    except OSError:  # one ended while the list was read
+        return []
 
 
 def _sockets(process: Path) -> set[str]:
@@ -75,7 +84,10 @@ def _sockets(process: Path) -> set[str]:
 
 
 def _command(process: Path) -> str:
-    words = (process / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+    try:
+        words = (process / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+    except OSError:
+        return "which has just ended"
     text = _SECRET.sub(r"\1...", " ".join(w for w in words if w))
     return text if len(text) <= 120 else text[:117] + "..."
 

@@ -116,7 +116,7 @@ class Check:
 
     def variable(self, where: Where, name: str) -> SecretStr | None:
         """The secret in that environment variable."""
-        return self._usable(where, self.env.get(name, ""), f"the environment variable {name}")
+        return self._usable(where, self.env.get(name, ""), f"the environment variable {name}", f": export {name}=...")
 
     def _from_file(self, where: Where, file: Path) -> SecretStr | None:
         try:
@@ -130,11 +130,11 @@ class Check:
             return None
         return self._usable(where, text, f"the file {quoted(str(file))}")
 
-    def _usable(self, where: Where, text: str, source: str) -> SecretStr | None:
+    def _usable(self, where: Where, text: str, source: str, fix: str = "") -> SecretStr | None:
         """A secret travels in a header: one line of visible ASCII."""
         secret = text.strip()
         if not secret:
-            self.problem(where, f"{source} is not set or empty")
+            self.problem(where, f"{source} is not set or empty{fix}")
         elif len(secret) > MAX_SECRET:
             self.problem(where, f"{source} holds more than {MAX_SECRET} characters")
         elif not all("!" <= c <= "~" for c in secret):

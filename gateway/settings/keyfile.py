@@ -68,7 +68,11 @@ def read_secret(keys: Path) -> SecretBytes:
     except ValueError:
         secret = b""
     if len(secret) != SECRET_OCTETS:
-        raise _problem(path, "is not what `gateway keys new` has written there: bring the file back as it was")
+        what = "is not what `gateway keys new` has written there" if text.strip() else "is empty"
+        raise _problem(
+            path,
+            f"{what}: bring it back as it was, or remove it and {keys.name} and make new keys with `gateway keys new`",
+        )
     return SecretBytes(secret)
 
 

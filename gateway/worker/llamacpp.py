@@ -22,6 +22,7 @@ from gateway.server.ports import holder, is_free
 NO_WHEEL = "the llama.cpp server is missing; this adds it:  pip install 'gemma-gateway[embedded]'"
 NO_GOMP = "llama.cpp needs the system's OpenMP library; this adds it:  sudo apt-get install -y libgomp1"
 _PR_SET_PDEATHSIG = 1
+_GGUF = b"GGUF"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -40,13 +41,25 @@ def main(argv: Sequence[str]) -> int:
         import xllamacpp
     except ImportError as e:
         return _refuse(explain_import(e))
+    for flag, path in (("model", options.model), ("mmproj", options.mmproj)):
+        if path is not None and not is_gguf(path):
+            return _refuse(f"{path} is no GGUF file (or can't be read): name one with --{flag}")
     try:
         server = xllamacpp.Server(_parameters(xllamacpp, options))
     except (RuntimeError, ValueError, KeyError) as e:
-        return _refuse(f"llama.cpp did not start: {e}")
+        return _refuse(f"llama.cpp did not start, its own words stand above: {e} Is {options.model} whole?")
     _say(f"listening on {server.listening_address}")
     while True:
         signal.pause()
+
+
+def is_gguf(path: Path) -> bool:
+    """Does it begin as one? https://github.com/ggml-org/ggml/blob/master/docs/gguf.md"""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_GGUF)) == _GGUF
+    except OSError:
+        return False
 
 
 def _is_taken(host: str, port: int) -> bool:

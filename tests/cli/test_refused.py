@@ -58,6 +58,7 @@ def answering() -> Iterator[str]:
         thread.join()
 
 
+WORDS = ["serve", "init", "check", "explain", "caps", "doctor", "keys", "connect", "compose", "demo", "worker"]
 NO_FILE = "there is no such file: `gateway init` looks for model servers and writes one"
 SCHEME = "--url must begin with http:// or https://, such as"
 CORRECT = "correct --url (the gateway's usual port is 4000)"
@@ -65,8 +66,17 @@ START = "start one with `gateway serve`, or say with --url where it is"
 LET = "let -c FILE look at a configuration's servers: gateway caps -c gateway.yaml"
 KEY = "put it into GATEWAY_API_KEY, or name the variable with --key-env"
 
+HELP = "`gateway --help` shows what it takes"
+
 CASES: list[tuple[str, int, str]] = [
     ("serve none.yaml", 2, f"none.yaml: {NO_FILE}"),
+    (
+        "serve --port 99999",
+        2,
+        "gateway serve: argument --port: must be a port number from 0 to 65535: "
+        "`gateway serve --help` shows what it takes",
+    ),
+    ("", 2, f"gateway: the following arguments are required: COMMAND: {HELP}"),
     ("check .", 2, ".: is a folder: name the file in it"),
     ("caps --url gpu1:4000", 2, f'gateway caps: {SCHEME} "http://gpu1:4000"'),
     (f"caps --url {GONE}", 1, f"gateway caps: no gateway answers at {GONE}: {START}; or {LET}"),

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from gateway import app
 from gateway.cli import run
 from gateway.cli.nofile import spots
+from gateway.cli.serve import _Told
 from gateway.engine import scan as engine_scan
 from gateway.engine.fleet import Fleet
 from gateway.engine.scan import LOOPBACK, PORTS, Scan, Spot
@@ -141,3 +143,16 @@ def test_what_is_no_host(text: str) -> None:
         return
     with pytest.raises(Refused, match="such as --scan gpu1"):
         spots([text], defaults({}))
+
+
+def test_of_a_file_a_person_sees_the_table_and_a_log_does_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fleet = Fleet()
+    fleet.apply(defaults({"GATEWAY_BACKEND_MAC": "http://mac.local:8080"}))
+    for terminal in (False, True):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda terminal=terminal: terminal)
+        _Told(None, Path("gateway.yaml"), as_json=False).looked(fleet)
+        lines = capsys.readouterr().err.splitlines()
+        assert lines[:1] == (["gateway.yaml: 1 model server"] if terminal else [])
+        assert any("mac" in line for line in lines) == terminal

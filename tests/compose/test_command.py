@@ -31,13 +31,13 @@ def test_it_writes_what_runs_here_and_says_what_it_will_take(
     assert problems(text) == []
     said = capsys.readouterr().out
     for line in (
-        "found: 2 x NVIDIA GeForce RTX 4090",
+        "found: 2 x NVIDIA GeForce RTX 4090; the machine has ",
         "runs: RedHatAI/gemma-4-31B-it-FP8-block on vLLM, --tensor-parallel-size 2",
         "takes: 21.6 of 24.0 GiB on each of 2 x NVIDIA GeForce RTX 4090",
     ):
         assert line in said
         assert f"# {line}" in text
-    assert "gateway compose up -f gateway-compose.yml" in said
+    assert said.index("docker build -t gemma-gateway:local") < said.index("gateway compose up -f gateway-compose.yml")
     assert "http://vllm:8000" in Path("gateway-compose.config.yaml").read_text()
     assert programs.calls()[0] == " ".join(NVIDIA_QUERY)
 
@@ -60,7 +60,8 @@ def test_nothing_is_written_over_without_force(programs: Programs, capsys: pytes
         (["--for", "nvidia"], "no NVIDIA GPU is here"),
         (["--for", "apple"], "no Mac"),
         (["--model", "31b"], "31b is too large"),
-        (["-o", "none/there.yml"], "can't write"),
+        (["-o", "none/there.yml"], "can't write none/there.yml: there is no folder none: mkdir -p none"),
+        (["key", "none/key"], "can't write none/key: there is no folder none: mkdir -p none"),
     ],
 )
 def test_what_is_not_possible_is_one_line_and_nothing_is_left(

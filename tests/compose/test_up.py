@@ -54,7 +54,21 @@ def test_images_first_and_then_all_of_it(programs: Programs, capsys: pytest.Capt
     assert main(["up"]) == 0
     doing = [c for c in programs.calls() if " pull " in c or " up " in c or " down" in c]
     assert doing == ["docker pull --quiet llama:server", "docker compose -f docker-compose.yml up -d"]
-    assert "docker compose -f docker-compose.yml down" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert (
+        "docker compose -f docker-compose.yml down" in said
+        and "\ngateway compose up: gateway: http://127.0.0.1:0\n" in said
+    )
+    assert "exec" not in said  # nothing here has a key
+
+
+def test_where_it_is_and_how_to_read_the_key(programs: Programs, capsys: pytest.CaptureFixture[str]) -> None:
+    volumes = "[cpu], volumes: ['secrets:/secrets:ro']}"
+    Path("docker-compose.yml").write_text(FILE.replace("PORT}", "0}").replace("[cpu]}", volumes, 1))
+    assert main(["up"]) == 0
+    said = capsys.readouterr().out
+    assert "gateway compose up: gateway: http://127.0.0.1:0\n" in said
+    assert "its key:  docker compose -f docker-compose.yml exec gateway cat /secrets/api-key\n" in said
 
 
 def test_a_port_that_is_taken(programs: Programs, capsys: pytest.CaptureFixture[str], port: int) -> None:
@@ -78,6 +92,13 @@ def test_an_image_that_can_t_be_had(programs: Programs, capsys: pytest.CaptureFi
         "LLAMACPP_IMAGE=IMAGE gateway compose up\n"
     )
     assert not [c for c in programs.calls() if " up " in c]
+
+
+def test_the_gateway_s_own_image_is_to_be_built(programs: Programs, capsys: pytest.CaptureFixture[str]) -> None:
+    """What `gateway compose` writes away from the sources names it, and no registry has it."""
+    Path("docker-compose.yml").write_text("services: {gateway: {image: 'gemma-gateway:local'}}")
+    programs.add("docker", 'case "$*" in "image inspect"*|pull*) echo "denied" >&2; exit 1;; esac')
+    assert refused(capsys).endswith("(denied); build it: docker build -t gemma-gateway:local PATH-OF-ITS-SOURCES\n")
 
 
 def test_no_gpu(programs: Programs, capsys: pytest.CaptureFixture[str]) -> None:

@@ -75,3 +75,14 @@ def test_what_the_fleet_does_not_say():
     given = read(f"{URL}/", [card("a", context_length=None)], name=None, key="", key_env=VARIABLE)
     assert (given.url, given.key, given.key_env, given.model) == (URL, NO_KEY, "", Model("a", CONTEXT))
     assert given.model.output == 8192 and Model("a", 4096).output == 1024
+
+
+def test_what_will_keep_a_client_from_working_is_said():
+    def said(**more: Any) -> str:
+        given = read(URL, [card("m", **more)], name=None, key="", key_env=VARIABLE)
+        return told(CLIENTS["codex"](given), given, {})
+
+    assert "No server is ready for m now: `gateway caps` shows what there is." in said(ready=False)
+    assert "m takes 4,096 tokens at once, fewer than most coding agents send" in said(context_length=4096)
+    assert said() == said(context_length=32_768)
+    assert "tokens at once" not in said() and "ready" not in said()

@@ -10,7 +10,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 
 from gateway.backends import Reply
-from gateway.engine.scan import EVERY, LOOPBACK, SELDOM, Found, Scan, Spot
+from gateway.engine import scan as scan_module
+from gateway.engine.fleet import Fleet
+from gateway.engine.scan import EVERY, LOOPBACK, NO_NAME, SELDOM, Found, Scan, Spot
+from gateway.report.found import view
+from gateway.settings import defaults
 from tests.backends.fingerprints import PAGE, SERVERS, UNAUTHORIZED, Says, card, listed
 from tests.replay import Replay, replaying
 
@@ -195,6 +199,23 @@ async def test_the_watch_tells_of_changes_only(monkeypatch: pytest.MonkeyPatch) 
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
         assert told.empty()
+
+
+@pytest.mark.parametrize("error", [socket.gaierror(-2, "Name or service not known"), UnicodeError("label too long")])
+async def test_a_name_that_nobody_knows(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def unknown(host: str, port: int) -> bool:
+        raise error
+
+    monkeypatch.setattr(scan_module, "_listens", unknown)
+    spots = [Spot(8000, ("gpu9",)), Spot(8080, ("gpu9",)), Spot(8000)]
+    scan = Scan(spots)
+    await scan.look()
+    assert scan.backends() == {}
+    assert [(f.url, f.left_out) for f in scan.found.values()] == [("http://gpu9", NO_NAME)] * 2
+    fleet = Fleet()
+    fleet.apply(defaults({}))
+    [said] = view(fleet, scan)["left_out"]
+    assert said["url"] == "http://gpu9"
 
 
 def test_names() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -175,6 +177,18 @@ def test_files_that_are_wrong(folder: Path, keys: Told):
         assert "one line per field" in keys(*args, code=2)[1]
     assert file.read_text() == flow
     assert "invalid choice: 'nonsense'" in keys("nonsense", code=2)[1]
+
+
+@pytest.mark.parametrize("where", ["fsync", "link"])
+def test_a_command_that_is_killed_leaves_no_half_of_a_secret(where: str, folder: Path, keys: Told):
+    program = (
+        f"import os; os.{where} = lambda *_: os._exit(9); from gateway.cli import run; run(['keys', 'new', 'anna'])"
+    )
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    assert subprocess.run([sys.executable, "-c", program], cwd=folder, env=env, check=False).returncode == 9
+    assert not (folder / "keys.yaml.secret").exists() and not (folder / "keys.yaml").exists()
+    keys("new", "anna")
+    assert len(read_keys(folder / "keys.yaml")[1].get_secret_value()) == 32
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write anything")

@@ -71,3 +71,11 @@ def _free() -> list[int]:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return [s.getsockname()[1]]
+
+
+def test_one_that_ends_while_it_is_looked_at(tmp_path: Path) -> None:
+    assert ports._command(tmp_path / "4711") == "which has just ended"
+    assert ports._sockets(tmp_path / "4711") == set()
+    (tmp_path / "4712" / "fd").mkdir(parents=True)
+    (tmp_path / "4712" / "cmdline").write_bytes(b"python\0-m\0gateway\0")
+    assert ports._command(tmp_path / "4712") == "python -m gateway"

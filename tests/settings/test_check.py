@@ -62,8 +62,8 @@ def test_complaints_are_in_our_words(raw: object, message: str) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("", "the environment variable K is not set or empty"),
-        (" \n", "the environment variable K is not set or empty"),
+        ("", "the environment variable K is not set or empty: export K=..."),
+        (" \n", "the environment variable K is not set or empty: export K=..."),
         ("a b", "the environment variable K holds characters that can't be part of a key"),
         ("a\nX-Evil: 1", "the environment variable K holds characters that can't be part of a key"),
         ("schlüssel", "the environment variable K holds characters that can't be part of a key"),

@@ -84,8 +84,16 @@ def test_keys_in_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "env", "said"),
     [
-        ("auth: {api_key_env: K}", {}, "auth.api_key_env: the environment variable K is not set or empty"),
-        ("auth: {api_key_env: K}", {"K": "  "}, "auth.api_key_env: the environment variable K is not set or empty"),
+        (
+            "auth: {api_key_env: K}",
+            {},
+            "auth.api_key_env: the environment variable K is not set or empty: export K=...",
+        ),
+        (
+            "auth: {api_key_env: K}",
+            {"K": "  "},
+            "auth.api_key_env: the environment variable K is not set or empty: export K=...",
+        ),
         ("auth: {}", {}, "auth: must have exactly one of api_key_env, api_key_file, keys_file"),
         ("auth: {api_key_env: K, keys_file: f}", {"K": "k"}, "auth: must have exactly one of"),
         ("auth: {mode: none}", {}, "auth.mode: unknown key 'mode' (choices: api_key_env, api_key_file, keys_file)"),

@@ -93,7 +93,7 @@ def test_a_kind_that_cannot_be_loaded_is_a_problem(monkeypatch: pytest.MonkeyPat
         ("{url: 'http://a', facts: {modalities: [], audio: true}}", "backends.a.facts: modalities and audio contradict"),
         ("{url: 'http://a', hardware: x, facts: {hardware: y}}", "backends.a.hardware: contradicts facts.hardware"),
         ("{url: 'http://a', run: 5}", "backends.a.run: must be a mapping"),
-        ("{url: 'http://a', api_key_env: NO}", "backends.a.api_key_env: the environment variable NO is not set or empty"),
+        ("{url: 'http://a', api_key_env: NO}", "backends.a.api_key_env: the environment variable NO is not set or empty: export NO=..."),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_backend(text: str, said: str) -> None:

@@ -104,7 +104,13 @@ def test_who_else_may_read_or_write(file: Path):
 
 def test_a_secret_that_is_not_there_or_another(file: Path):
     secret_path(file).write_bytes(b"nonsense\n")
-    assert said(file).startswith("keys.yaml.secret: is not what `gateway keys new` has written there")
+    fix = ": bring it back as it was, or remove it and keys.yaml and make new keys with `gateway keys new`"
+    assert said(file) == f"keys.yaml.secret: is not what `gateway keys new` has written there{fix}"
+    for empty in (b"", b" \n"):
+        secret_path(file).write_bytes(empty)
+        assert said(file) == f"keys.yaml.secret: is empty{fix}"
+    secret_path(file).write_bytes(SECRET[:20])
+    assert said(file).endswith(fix)
     secret_path(file).unlink()
     assert "bring it back, or remove keys.yaml and make new keys with `gateway keys new`" in said(file)
     with pytest.raises(ConfigErrors):

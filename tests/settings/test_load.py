@@ -112,7 +112,7 @@ def test_all_problems_at_once_with_line_path_and_choices() -> None:
         "f.yaml:2: backends.ears.kind: unknown kind 'llamacp' (choices: gemini, llamacpp, openai, vllm; did you mean llamacpp?)",
         "f.yaml:3: backends.gpu.hardwear: unknown key 'hardwear' (choices: allow, api_key_env, api_key_file, endpoint, facts, "
         "hardware, kind, local, location, max_in_flight, project, quantization, run, timeouts, url, variant; did you mean hardware?)",
-        "f.yaml:3: backends.gpu.api_key_env: the environment variable VLLM_KEY is not set or empty",
+        "f.yaml:3: backends.gpu.api_key_env: the environment variable VLLM_KEY is not set or empty: export VLLM_KEY=...",
         "f.yaml:4: backends.bare: url is required, such as url: \"http://127.0.0.1:8080\"",
         "f.yaml:7: models.gemma.targets[0].backend: unknown backend 'eras' (choices: bare, ears, gpu; did you mean ears?)",
         "f.yaml:8: route: unknown key 'route' (choices: admin, auth, auto, backends, cors, limits, listen, log, media, models, "

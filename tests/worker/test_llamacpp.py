@@ -154,6 +154,18 @@ def test_without_the_wheel_the_command_that_adds_it_is_told(tmp_path: Path) -> N
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.real
+def test_what_is_no_model_is_one_line(model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "page.gguf"
+    page.write_text("<html>404</html>")
+    for argv in (["--model", str(page)], ["--model", str(model), "--mmproj", str(page)]):
+        assert llamacpp.main([*argv, "--port", "0"]) == 2
+        flag = argv[-2]
+        assert capfd.readouterr().err == (
+            f"gateway worker llamacpp: {page} is no GGUF file (or can't be read): name one with {flag}\n"
+        )
+
+
 def test_a_missing_openmp_library_is_told_apart() -> None:
     error = ImportError("libgomp.so.1: cannot open shared object file: No such file or directory")
     assert "apt-get install -y libgomp1" in llamacpp.explain_import(error)
