@@ -157,6 +157,8 @@ class Arguments:
         elif c in "\"'":
             end = self._quote_end(c, _AFTER_KEY)
             key = unquoted(c, text[self.pos + 1 : end])
+            if DELIM in key:
+                raise Malformed
             self.pos = end + 1
             self._note("quoted_string")
         else:
@@ -260,7 +262,13 @@ class Arguments:
         if dangling and _AFTER_TEXT.match(self.text, dangling.end()):
             self.pos = dangling.end()
             self._note("stray_delimiter")
-        return self._typed(unquoted(quote, self.text[begin + 1 : end]), schema)
+        written = self.text[begin + 1 : end]
+        if DELIM in written:
+            # quoted twice, or the quote belongs to another text: no value holds a delimiter
+            written = written.removeprefix(DELIM).removesuffix(DELIM)
+            if DELIM in written or end - begin - 1 != len(written) + 2 * len(DELIM):
+                raise Malformed
+        return self._typed(unquoted(quote, written), schema)
 
     def _quote_end(self, quote: str, after: re.Pattern[str]) -> int:
         if (quote, after) not in self._no_quote:
@@ -273,6 +281,8 @@ class Arguments:
     def _bare(self, schema: Schema | None, around: Schema | None, close: str, start: int) -> str:
         """A number, a literal, or a text without delimiters."""
         begin = self.pos
+        if self.text.startswith(DELIM[:3], begin):
+            raise Malformed  # a delimiter that a server broke
         end = self._bare_end(schema, around, close)
         token = self.text[begin:end].strip()
         self.pos = end

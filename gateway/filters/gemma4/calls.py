@@ -21,10 +21,14 @@ Verdict = Literal["call", "mention", "stray", "cut"]
 _HEAD = re.compile(r"\s*(?P<colon>:\s*)?(?P<call>(?:call\s*:\s*)*)(?P<name>[^\s{}()\[\]<>\"',=]*)\s*")
 _OPENER = re.compile(r"^\s*:?\s*(?:call\s*:\s*)+")
 _CALL_HEAD = re.compile(r"call\s*:")
+_BARE_OPENER = re.compile(r"<(?:call>|\|?tool_call:)")
+_COLON_CALL = re.compile(r":\s*call\s*:")
+_COLON_BEGUN = re.compile(r":\s{0,16}(?:c|ca|cal|call\s*)?")
 _NAME = re.compile(r"[\w.:/-]{1,128}")
 _JUNK_WITH_STRUCTURE = re.compile(rf"[:,{{\[\"=]|{re.escape(DELIM)}")
 _HOLDS_SOMETHING = re.compile(r"\w")
 _PREFIXES = frozenset(m[:n] for m in MARKERS for n in range(1, len(m)))
+_OPENERS = ("call:", ":", "<call>", "<tool_call:", "<|tool_call:")
 MOST_SPACE = 16
 
 GENTLE = frozenset(("schema_type", "duplicate_key", "quoted_string", "thought_in_argument", "stray_comma"))
@@ -48,7 +52,7 @@ def read_call(
 
     Everything but `call:NAME{` needs a declared name.
     """
-    text = raw.removeprefix("<call>") if bare else raw
+    text = _BARE_OPENER.sub("", raw, count=1) if bare and raw[:1] == "<" else raw
     head = _HEAD.match(text)
     assert head is not None
     name, notes = _named(head, tools)
@@ -144,9 +148,9 @@ def is_call(text: str, at: int, final: bool, tools: Tools) -> Verdict | None:
 
 
 def _after_colon(rest: str, final: bool) -> Verdict | None:
-    if len(rest) == 1:
+    if _COLON_BEGUN.fullmatch(rest):
         return "cut" if final else None
-    return "call" if re.match(r":[\w:]", rest) else "mention"
+    return "call" if re.match(r":[\w:]", rest) or _COLON_CALL.match(rest) else "mention"
 
 
 def _after_name(rest: str, space: int, final: bool, tools: Tools) -> Verdict | None:
@@ -160,9 +164,9 @@ def _after_name(rest: str, space: int, final: bool, tools: Tools) -> Verdict | N
     declared = found.group() in tools
     if after[0] in "{(" and (declared or (not space and rest[found.end()] in "{(")):
         return "call"
-    return "call" if declared and after.startswith(CALL_CLOSE) else "mention"
+    return "call" if (declared or not space) and after.startswith(CALL_CLOSE) else "mention"
 
 
 def bare_heads(tools: Tools) -> tuple[str, ...]:
     """How a call without its marker may begin."""
-    return tuple(f"{opener}{name}{b}" for name in tools for opener in ("call:", ":", "<call>") for b in "{(")
+    return tuple(f"{opener}{name}{b}" for name in tools for opener in _OPENERS for b in "{(")

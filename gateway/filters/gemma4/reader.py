@@ -19,6 +19,9 @@ _LINE_HEAD = re.compile(r"\n[c:]")
 _ANY_LINE = re.compile(r"\n")
 _SPACE = re.compile(r"\s*")
 _LABEL = ("thought\n", "thought\r\n")
+_CLOSED_LABEL = "thought" + g.CHANNEL_CLOSE
+_PUNCTUATION = ".,:;!?)]}/*"
+_SENTENCE_ENDS = ("", ".", "!", "?", ";")
 _MOST_SPACE = 64
 _TURN_ENDS = (g.TURN_CLOSE, g.EOS)
 _RESPONSE = "response:"
@@ -151,14 +154,14 @@ class Gemma4Reader(CallReader):
         return False
 
     def _bare_thought(self, final: bool) -> bool | None:
-        rest = self._buf[self._pos : self._pos + 16]
-        for label in _LABEL:
+        rest = self._buf[self._pos : self._pos + 24]
+        for label in (*_LABEL, _CLOSED_LABEL):
             if rest.startswith(label):
-                self._pos += len(label)
+                self._pos += len(label.removesuffix(g.CHANNEL_CLOSE))
                 self._note("leaked_thought")
                 self._hold("leak")
                 return True
-        return None if not final and any(label.startswith(rest) for label in _LABEL) else False
+        return None if not final and any(label.startswith(rest) for label in (*_LABEL, _CLOSED_LABEL)) else False
 
     # markers
 
@@ -205,19 +208,27 @@ class Gemma4Reader(CallReader):
         verdict = is_call(self._buf, end, final, self._tools)
         if verdict is None:
             return False
-        if verdict == "mention":
+        if verdict == "mention" and not self._unspoken(end):
             self._mentioned = True
             self._say_to(end)
         elif verdict == "cut" and self._finish == "length":
             self._pos = len(self._buf)
             self._note("cut_call")
-        elif verdict == "cut" or verdict == "stray":
+        elif verdict != "call":
             self._pos = end
             self._note("stray_marker")
         else:
             self._pos = end
             self._open_block(bare=False)
         return True
+
+    def _unspoken(self, end: int) -> bool:
+        """No sentence has the marker in it: it begins the text, follows an end of a sentence without a space, or begins
+        a line with a word right behind it. The model began a call and went on with something else."""
+        before, after = self._prev, self._buf[end]
+        if before == "\n":
+            return not after.isspace() and after not in _PUNCTUATION
+        return before in _SENTENCE_ENDS
 
     def _channel_marker(self, end: int, final: bool) -> bool:
         if self._kind == "thinking":

@@ -171,6 +171,8 @@ class TagReader:
             return
         if self._ghost[self._kind]:
             text = self._exorcised(text)
+            if not text:
+                return
         self._code.feed(text)
         self._prev = text[-1:]
         self._tail[self._kind] = (self._tail[self._kind] + text[-self._longest :])[-self._longest :]
