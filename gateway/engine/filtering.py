@@ -142,8 +142,8 @@ def chain_for(
     thoughts before they are hidden."""
     if not isinstance(request, Chat):
         return EMPTY
-    whole = not streamed or (not backend.reads_thoughts and begins_in_thought(request))
-    menders = markup_for(request, facts, whole=whole) if repair != "off" else []
+    inside = not backend.reads_thoughts and begins_in_thought(request)
+    menders = markup_for(request, facts, whole=inside or not streamed, inside=inside) if repair != "off" else []
     if repair != "off":
         menders += _form(request, backend, facts)
     filters: list[Filter] = list(menders) if repair == "fix" else [Observed(m) for m in menders]
@@ -196,12 +196,13 @@ def _form(request: Chat, backend: Backend, facts: Facts) -> list[Mender]:
     return out
 
 
-def markup_for(request: Chat, facts: Facts, *, whole: bool) -> list[Mender]:
-    """The readers of what the model's family writes as text where its server does not read it."""
+def markup_for(request: Chat, facts: Facts, *, whole: bool, inside: bool) -> list[Mender]:
+    """The readers of what the model's family writes as text where its server does not read it. `inside`: the prompt
+    ended inside of a thought, most likely."""
     family = facts.family
     if family == "gemma4":
         tools = {t.name: as_function(t).parameters for t in request.tools}
-        return [Gemma4Markup(tools, new_id=new_id, whole=whole)]
+        return [Gemma4Markup(tools, new_id=new_id, whole=whole, likely_inside=inside)]
     if family == "qwen":
         return [Reasoning(whole=whole), HermesMarkup(new_id=new_id)]
     if family == "llama":

@@ -20,16 +20,23 @@ class Gemma4Markup(MarkupFilter):
     """`tools`: declared name -> JSON schema of its parameters, or None. `new_id` makes the id of a call.
 
     `open_reasoning`: the prompt ended inside of a thought. `whole`: nothing is shown before the answer is complete, so
-    it is read as a whole (a thought whose beginning is missing is only known by its end).
+    it is read as a whole (a thought whose beginning is missing is only known by its end). `likely_inside`: as far as
+    is known the prompt ended inside of a thought: a whole answer that was cut with no other sign is one.
     """
 
     def __init__(
-        self, tools: Tools, *, new_id: Callable[[], str], open_reasoning: bool = False, whole: bool = False
+        self,
+        tools: Tools,
+        *,
+        new_id: Callable[[], str],
+        open_reasoning: bool = False,
+        whole: bool = False,
+        likely_inside: bool = False,
     ) -> None:
         def reader(inside: bool) -> Gemma4Reader:
             return Gemma4Reader(tools, open_reasoning=open_reasoning or inside)
 
-        super().__init__(reader, new_id=new_id, whole=whole)
+        super().__init__(reader, new_id=new_id, whole=whole, likely_inside=likely_inside)
 
 
 def parse(

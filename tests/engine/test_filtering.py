@@ -9,7 +9,7 @@ import pytest
 
 from gateway.backends import Backend, load
 from gateway.canonical.content import Message, Part, Text, Thinking, ToolCall, ToolResult
-from gateway.canonical.events import Answer, Choice, Event, Folder, unfold
+from gateway.canonical.events import Answer, Choice, Event, Finish, Folder, unfold
 from gateway.canonical.facts import Facts
 from gateway.canonical.requests import Chat, Embedding, OutputFormat, ThinkingConfig, Tool, ToolChoice
 from gateway.engine.filtering import EMPTY, Chain, Repair, begins_in_thought, chain_for, new_id
@@ -30,10 +30,10 @@ def ask(**fields: Any) -> Chat:
     return Chat("m", [Message("user", [Text("hello")])], **fields)
 
 
-def through(chain: Chain, text: str = RAW) -> Choice:
+def through(chain: Chain, text: str = RAW, finish: Finish = "stop") -> Choice:
     """What becomes of an answer that its server sent as nothing but text."""
     folder = Folder()
-    folder.feed(complete(chain.filters, unfold(Answer(choices=[Choice([Text(text)], "stop")]))))
+    folder.feed(complete(chain.filters, unfold(Answer(choices=[Choice([Text(text)], finish)]))))
     return folder.answer.choices[0]
 
 
@@ -132,6 +132,29 @@ def test_a_prompt_that_ends_inside_of_a_thought():
     assert not begins_in_thought(Chat("m", [*turn, told]))
     assert not begins_in_thought(Chat("m", turn, thinking=thinks))
     assert not begins_in_thought(Chat("m", [], thinking=thinks))
+
+
+@pytest.mark.parametrize(
+    ("kind", "finish", "text", "parts"),
+    [
+        ("mlx_lm", "length", "I still think", [("Thinking", "I still think")]),
+        ("mlx_lm", "stop", "An answer.", [("Text", "An answer.")]),
+        ("mlx_lm", "length", "Thought<channel|>An ans", [("Thinking", "Thought"), ("Text", "An ans")]),
+        ("mlx_lm", "length", '<|tool_call>call:look{at:1}<tool_call|>An', [CALL, ("Text", "An")]),
+        ("vllm", "length", "An answ", [("Text", "An answ")]),
+    ],
+)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_thought_that_was_cut_before_its_end(kind: str, finish: Finish, text: str, parts: list[Any], streamed: bool):
+    turn = [Message("user", [Text("hello")]), Message("assistant", [ToolCall("c", "look", "{}")])]
+    told = Message("tool", [ToolResult("c", "look", [Text("1")])])
+    request = Chat("m", [*turn, told], tools=[LOOK], thinking=ThinkingConfig(enabled=True, include=True))
+    chain = chain_for(request, load(kind), Facts(family="gemma4"), "fix", streamed=streamed)
+    got = through(chain, text, finish)
+    assert [shown(p) for p in got.parts] == parts and got.finish == finish
+    asked = Chat("m", turn[:1], tools=[LOOK], thinking=ThinkingConfig(enabled=True, include=True))
+    chain = chain_for(asked, load(kind), Facts(family="gemma4"), "fix", streamed=streamed)
+    assert not any(isinstance(p, Thinking) for p in through(chain, "An answ", "length").parts)
 
 
 def test_ids_are_all_different():

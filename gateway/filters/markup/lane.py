@@ -29,12 +29,15 @@ class Lane:
     """What a client has been told of one choice, and what is held of it. `open`: the number of the part that goes on;
     -1: none does."""
 
-    def __init__(self, choice: int, make: MakeReader, new_id: Callable[[], str], whole: bool) -> None:
+    def __init__(
+        self, choice: int, make: MakeReader, new_id: Callable[[], str], whole: bool, *, likely_inside: bool = False
+    ) -> None:
         self._choice = choice
         self._make = make
         self._reader = make(False)
         self._new_id = new_id
         self._raw: list[str] | None = [] if whole else None
+        self._likely_inside = likely_inside
         self._kinds: dict[int, Kind] = {}
         self._numbers: dict[int, int] = {}
         self._next = 0
@@ -169,19 +172,27 @@ class Lane:
             out.append(replace(mine, part=self._open_part(kind, out)))
 
     def _read_whole(self, finish: Finish | None) -> list[Piece]:
-        """A thought whose end is there and whose beginning is not: everything before was one."""
+        """A thought whose end is there and whose beginning is not: everything before was one. The same where the prompt
+        began one and the answer was cut before anything else came."""
         assert self._raw is not None
         text = "".join(self._raw)
         self._raw = []
         reader, before = self._reader, len(self._reader.repairs)
         pieces = [*reader.feed(text), *reader.end(finish)] if text else reader.end(finish)
-        if reader.late:
+        cut = self._likely_inside and finish == "length" and self._only_text(pieces)
+        if reader.late or cut:
             inside = self._make(True)
             inside.begin("text")
             pieces = [*inside.feed(text), *inside.end(finish)]
-            self._earlier += [*reader.repairs[:before], "late_thought"]
+            self._earlier += [*reader.repairs[:before], "leaked_thought" if cut else "late_thought"]
             self._reader = inside
         return pieces
+
+    def _only_text(self, pieces: list[Piece]) -> bool:
+        """Neither thoughts nor calls in the whole choice."""
+        if self._calls or "thinking" in self._kinds.values():
+            return False
+        return all(isinstance(piece, Said) and piece.kind == "text" for piece in pieces)
 
     def _tell(self, pieces: list[Piece], e: PartDelta | None, out: list[Event]) -> None:
         """Pieces as events. What `e` carries beside its text goes with the first piece that can hold it."""

@@ -27,13 +27,23 @@ from gateway.filters.markup.lane import Lane, MakeReader
 class MarkupFilter:
     """A filter (gateway.filters) around one reader per choice."""
 
-    def __init__(self, make: MakeReader, *, new_id: Callable[[], str], lead: str = "", whole: bool = False) -> None:
+    def __init__(
+        self,
+        make: MakeReader,
+        *,
+        new_id: Callable[[], str],
+        lead: str = "",
+        whole: bool = False,
+        likely_inside: bool = False,
+    ) -> None:
         """`lead`: a character beside `<` with which the family's markers begin. `whole`: nothing is shown before the
-        answer is complete, so its text is read as a whole."""
+        answer is complete, so its text is read as a whole. `likely_inside`: one that was cut, with no sign of anything
+        else, is a thought."""
         self._make = make
         self._lead = lead
         self._new_id = new_id
         self._whole = whole
+        self._likely_inside = likely_inside
         self._lanes: dict[int, Lane] = {}
         self._hot: Lane | None = None
         self._hot_choice = self._hot_part = self._hot_out = -1
@@ -155,7 +165,9 @@ class MarkupFilter:
     def _lane(self, choice: int) -> Lane:
         lane = self._lanes.get(choice)
         if lane is None:
-            lane = self._lanes[choice] = Lane(choice, self._make, self._new_id, self._whole)
+            lane = self._lanes[choice] = Lane(
+                choice, self._make, self._new_id, self._whole, likely_inside=self._likely_inside
+            )
         return lane
 
 
