@@ -140,7 +140,7 @@ def test_a_prompt_that_ends_inside_of_a_thought():
         ("mlx_lm", "length", "I still think", [("Thinking", "I still think")]),
         ("mlx_lm", "stop", "An answer.", [("Text", "An answer.")]),
         ("mlx_lm", "length", "Thought<channel|>An ans", [("Thinking", "Thought"), ("Text", "An ans")]),
-        ("mlx_lm", "length", '<|tool_call>call:look{at:1}<tool_call|>An', [CALL, ("Text", "An")]),
+        ("mlx_lm", "length", "<|tool_call>call:look{at:1}<tool_call|>An", [CALL, ("Text", "An")]),
         ("vllm", "length", "An answ", [("Text", "An answ")]),
     ],
 )

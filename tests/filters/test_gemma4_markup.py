@@ -19,6 +19,7 @@ from gateway.filters.gemma4_markup import Gemma4Markup, parse
 from tests.filters.reading import Got, cut_by, events_of, ids, pieces, read
 
 CASES = json.loads((Path(__file__).parents[1] / "cases" / "gemma4_output.json").read_text("utf-8"))
+MORE = json.loads((Path(__file__).parents[1] / "cases" / "gemma4_more.json").read_text("utf-8"))
 B, E, D = "<|tool_call>", "<tool_call|>", '<|"|>'
 TH = "<|channel>thought\n"
 
@@ -87,6 +88,21 @@ def _invariants(case: dict[str, Any], got: Got) -> None:
     expected = [(c["name"], c["arguments"]) for c in case["expect"]["tool_calls"]]
     assert got.calls == expected
     assert got.finish == case["finish_reason"]
+
+
+@pytest.mark.parametrize("family", MORE["cases"])
+def test_more_of_the_same_families(family: str) -> None:
+    """Written from the grammar alone. A case names only what is not the usual."""
+    for case in MORE["cases"][family]:
+        raw, finish = case["raw"], case.get("engine", "stop")
+        calls = [(name, arguments) for name, arguments in case.get("calls", ())]
+        ended = finish if finish == "length" else "tool_calls" if calls else "stop"
+        wanted = (case.get("content", ""), case.get("reasoning", ""), calls, ended)
+        streams = () if case.get("whole") else (*(pieces(raw, n) for n in (1, 2, 3, 7)), case.get("chunks", [raw]))
+        tools, inside = MORE["tools"].get(case.get("tools"), {}), case.get("inside", False)
+        for whole, chunks in ((True, [raw]), *((False, chunks) for chunks in streams)):
+            got = read(markup(tools, open_reasoning=inside, whole=whole), chunks, finish)
+            assert (got.content.strip(), got.reasoning.strip(), got.calls, got.finish) == wanted, (raw, chunks)
 
 
 # families

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from gateway.canonical.content import Extra, Opaque
 from gateway.canonical.events import (
     ChoiceEnd,
@@ -44,20 +42,8 @@ from gateway.dialects.gemini.answers import (
 from gateway.dialects.gemini.errors import render_error, render_fault
 from gateway.dialects.gemini.fields import DIALECT
 from gateway.dialects.gemini.parts import sign
+from gateway.dialects.lines import encode_line
 from gateway.errors import GatewayError
-
-_encode = msgspec.json.Encoder().encode
-_BREAKS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))
-"""Characters that some clients take for the end of a line."""
-
-
-def encode_line(value: Any) -> bytes:
-    """JSON without any character that ends a line anywhere."""
-    out = _encode(value)
-    if not out.isascii():
-        for raw, escaped in _BREAKS:
-            out = out.replace(raw, escaped)
-    return out
 
 
 class _Part:

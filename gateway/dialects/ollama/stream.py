@@ -24,6 +24,7 @@ from gateway.canonical.events import (
     Usage,
 )
 from gateway.dialects.fields import Json
+from gateway.dialects.lines import encode_line
 from gateway.dialects.ollama.answers import (
     BROKEN_OFF,
     done_reason,
@@ -47,8 +48,6 @@ from gateway.errors import BadResponse, GatewayError, ProtocolFault, Truncated
 
 MAX_LINE: Final = 1 << 20
 """Octets of one line. A server that sends more without ending it is broken."""
-
-_encode = msgspec.json.Encoder().encode
 
 
 class ChatDecoder:
@@ -218,11 +217,11 @@ class LinesEncoder:
         if self._over:
             return b""
         self._over = True
-        return _encode(render_error(error)) + b"\n"
+        return encode_line(render_error(error)) + b"\n"
 
     def _line(self, what: Json) -> bytes:
         head: Json = {"model": self._model, "created_at": timestamp(self._created)}
-        return _encode({**head, **what, "done": what.get("done", False)}) + b"\n"
+        return encode_line({**head, **what, "done": what.get("done", False)}) + b"\n"
 
     def _text_line(self, text: str) -> bytes:
         """A line of text only, through a template: most lines are."""
@@ -230,7 +229,7 @@ class LinesEncoder:
             line = self._line(said(self._memory.form, ""))
             at = line.rindex(b'""')
             self._head, self._tail = line[:at], line[at + 2 :]
-        return self._head + _encode(text) + self._tail
+        return self._head + encode_line(text) + self._tail
 
     def _other(self, e: Start | ChoiceEnd | Usage | Progress | End | Fault, out: list[bytes]) -> None:
         if isinstance(e, ChoiceEnd):
@@ -249,7 +248,7 @@ class LinesEncoder:
             self._end(out)
         elif isinstance(e, Fault):
             self._over = True
-            out.append(_encode(render_fault(e)) + b"\n")
+            out.append(encode_line(render_fault(e)) + b"\n")
         else:
             assert isinstance(e, Progress)  # shown by `life_sign`, as often as the engine likes
 

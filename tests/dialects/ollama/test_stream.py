@@ -132,6 +132,24 @@ def test_the_exact_lines() -> None:
     ]
 
 
+def test_no_character_ends_a_line() -> None:
+    """The `ollama` package takes every one of these for the end of a line."""
+    words = "a\u2028b\u2029c\u0085d\r\n\x0b\x0c\x1c\x1d\x1eé"
+    call = [
+        PartStart(0, 1, "tool_call", "c", "f"),
+        PartDelta(0, 1, arguments=msgspec.json.encode({"a": words}).decode()),
+        PartEnd(0, 1),
+    ]
+    ticks = iter((1_000, 5_000))
+    encoder = LinesEncoder("m\u2028", Remembered("chat", 7.5, lambda: next(ticks), began=500))
+    data = encoder.encode([PartStart(0, 0, "text"), PartDelta(0, 0, words), PartEnd(0, 0), *call])
+    data += encoder.encode([ChoiceEnd(0, "tool_calls"), End()])
+    messages = [msgspec.json.decode(line)["message"] for line in data.decode().splitlines()]
+    assert "".join(m["content"] for m in messages) == words
+    [told] = [c for m in messages for c in m.get("tool_calls", ())]
+    assert told["function"]["arguments"] == {"a": words}
+
+
 def test_the_other_endpoint_has_its_own_fields() -> None:
     answer = Answer("i", "m", 7, [Choice([Thinking("hm"), Text("a"), Refusal("b")], "length")], Usage(1, 2))
     whole = generate_codec.render_answer(answer)
