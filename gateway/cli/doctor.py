@@ -37,7 +37,11 @@ def doctor(args: argparse.Namespace) -> int:
     else:
         settings, _ = configuration(args)
     if not settings.backends:
-        raise Refused("no server is known", "start one, name a configuration, or look elsewhere with --scan HOST")
+        raise Refused(
+            "no server is known",
+            "start one, name a configuration, or look elsewhere with --scan HOST; "
+            "`gateway caps` shows those of a gateway that runs",
+        )
 
     async def examined() -> int:
         async with built(settings) as (gateway, _):

@@ -98,7 +98,8 @@ CASES: list[tuple[str, int, str]] = [
     (
         "doctor --no-scan",
         2,
-        "gateway doctor: no server is known: start one, name a configuration, or look elsewhere with --scan HOST",
+        "gateway doctor: no server is known: start one, name a configuration, or look elsewhere with --scan HOST; "
+        "`gateway caps` shows those of a gateway that runs",
     ),
     (
         "worker llamacpp --model no.gguf --port 0",
