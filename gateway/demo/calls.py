@@ -29,7 +29,7 @@ class DemoCall:
     def curl(self, url: str, folder: Path) -> str:
         """What to paste into a shell: the body is a file, since `base64` and the length of a line differ by system."""
         at = shlex.quote(f"@{folder / self.name}.json")
-        return f"curl -siw '\\n' {url}/v1/chat/completions -H 'content-type: application/json' -d {at}"
+        return f"curl -si {url}/v1/chat/completions -H 'content-type: application/json' -d {at}"
 
     def problem(self, status: int, headers: Mapping[str, str], text: str) -> str | None:
         """What is wrong with the answer; None if it is as it should be."""
