@@ -14,7 +14,7 @@ from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
-from gateway.errors import BadRequest, FromElsewhere
+from gateway.errors import BadRequest, FromElsewhere, NotImplementedHere
 from gateway.server.answer import Header
 from gateway.server.body import check_media_type
 from gateway.server.protocol import Scope
@@ -54,18 +54,21 @@ _EXPOSED: Final = b", ".join(
 
 
 _ONCE: Final = (
-    *(b"host", b"origin", b"sec-fetch-site", b"content-type"),
+    *(b"host", b"origin", b"sec-fetch-site", b"content-type", b"transfer-encoding"),
     *(b"authorization", b"x-api-key", b"x-goog-api-key"),
 )
 """Fields that decide who may do what, and that no client sends twice."""
 
 
 def check_head(scope: Scope, headers: dict[bytes, bytes]) -> None:
-    """Raises BadRequest for a request that does not say clearly where it is for and where it is from. `headers`: those
-    of the scope, each name once. What stands in front of the gateway may have judged by the other of two values, so
-    none of them is taken (RFC 9112, 3.2: https://www.rfc-editor.org/rfc/rfc9112#section-3.2)."""
+    """Raises BadRequest for a request that does not say clearly where it is for and where it is from, and
+    NotImplementedHere for one whose body is coded in a way that nobody here reads. `headers`: those of the scope, each
+    name once. What stands in front of the gateway may have judged by the other of two values, so none of them is taken
+    (RFC 9112, 3.2: https://www.rfc-editor.org/rfc/rfc9112#section-3.2)."""
     if b"host" not in headers and scope["http_version"] != "1.0":
         raise BadRequest("the request has no Host header", code="invalid_http")
+    if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+        raise NotImplementedHere("send the body as it is: chunked, or with its Content-Length")
     if len(headers) == len(scope["headers"]):
         return
     names = [name for name, _ in scope["headers"]]

@@ -90,6 +90,7 @@ class Front:
         try:
             check_head(scope, headers)
         except GatewayError as e:
+            common.append(CLOSE)  # where this request ends, others may see differently
             await say(AsgiOutlet(send, common, connection), e, error_shape(scope["path"], headers))
             return
         if b"key=" in scope["query_string"]:

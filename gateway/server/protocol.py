@@ -6,6 +6,9 @@
   the rest of the body with a reset, and that makes most clients forget the answer which they already have
   (RFC 9112, 9.6: https://www.rfc-editor.org/rfc/rfc9112#section-9.6).
 - `abort` closes without waiting for a client that reads nothing.
+- A request that offers to go on in another protocol keeps its body, and its connection stays what it is: Java's
+  HttpClient offers HTTP/2 with its first one.
+- Trailers are no headers: https://www.rfc-editor.org/rfc/rfc9110#section-6.5.1
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import struct
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.errors import BadRequest, GatewayError, HeadTooLarge, RequestTimeout
@@ -35,6 +39,7 @@ STALL_SECONDS = 60.0
 LINGER_OCTETS = 64 << 20
 """What is read and thrown away after a refusal at least, however small the limit of a body is: an honest client that is
 told 413 is in the middle of an upload of that size."""
+_FRAMING = (b"content-length", b"transfer-encoding")
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -87,6 +92,8 @@ class Connection(HttpToolsProtocol):
         self._since = 0.0  # when the head at hand was first waited for; 0 = none is
         self._read = 0  # octets of the read at hand
         self._fed = 0  # octets of the reads before that brought neither a whole head nor a piece of a body
+        self._skipped = False  # the parser has left the body of the request at hand out
+        self._resuming = False  # it is being told again how long that is
         self._fault: GatewayError | None = None
         self._discard: int | None = None  # octets that may still be thrown away while we linger
         self._timer: asyncio.TimerHandle | None = None
@@ -172,7 +179,12 @@ class Connection(HttpToolsProtocol):
         elif cycle.more_body:
             body = len(cycle.body)
         self._read = len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(data)
+        except HttpParserError:
+            self.send_400_response("")
+            return
         if self._in_head or (body >= 0 and cycle.more_body and len(cycle.body) == body):
             # a head, trailers or the framing of chunks: the parser keeps them whole, whatever their length
             self._fed += len(data)
@@ -180,6 +192,28 @@ class Connection(HttpToolsProtocol):
                 self._refuse(_too_large())
         elif body >= 0:
             self._fed = 0
+
+    def _parse(self, data: bytes) -> None:
+        while data:
+            try:
+                self.parser.feed_data(data)
+                return
+            except HttpParserUpgrade as e:
+                data = data[e.args[0] :]
+                self._stay()
+
+    def _stay(self) -> None:
+        """The parser has stopped behind a head that offers another protocol. Nobody takes that up (RFC 9110, 7.8), so
+        another parser goes on: with the body, if there is one, else with the next request."""
+        self.parser = HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+        if self._skipped:
+            self._skipped, self._resuming = False, True
+            length = b"".join(b"%b: %b\r\n" % field for field in self.scope["headers"] if field[0] in _FRAMING)
+            try:
+                self.parser.feed_data(b"POST / HTTP/1.1\r\n" + length + b"\r\n")
+            finally:
+                self._resuming = False
 
     def _arm(self, seconds: float, act: Any) -> None:
         if self._timer is not None:
@@ -217,6 +251,8 @@ class Connection(HttpToolsProtocol):
     # ---- the parser's callbacks ----
 
     def on_message_begin(self) -> None:
+        if self._resuming:
+            return
         super().on_message_begin()
         self.scope["gateway.connection"] = self  # type: ignore[typeddict-unknown-key]
         self._in_head = True
@@ -224,6 +260,8 @@ class Connection(HttpToolsProtocol):
             self._since = self.loop.time()
 
     def on_headers_complete(self) -> None:
+        if self._resuming:
+            return
         self._in_head = False
         self._since = 0.0
         fed, self._fed = self._fed, 0
@@ -234,6 +272,12 @@ class Connection(HttpToolsProtocol):
             raise self._fault  # the parser stops, and `send_400_response` tells why
         super().on_headers_complete()
         self.cycle.transport = self.out  # type: ignore[assignment]  # all that it needs of one
+        self._skipped = self.parser.should_upgrade() and any(name in _FRAMING for name, _ in self.headers)
+        self.headers = []  # the scope has those that came; trailers end here
+
+    def on_message_complete(self) -> None:
+        if not self._skipped:
+            super().on_message_complete()
 
     def _head_octets(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)

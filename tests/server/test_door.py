@@ -9,7 +9,7 @@ import httpx2
 import openai
 import pytest
 
-from gateway.errors import BadRequest, FromElsewhere, UnsupportedMedia
+from gateway.errors import BadRequest, FromElsewhere, GatewayError, NotImplementedHere, UnsupportedMedia
 from gateway.server.door import Door, check_head
 from gateway.settings import ConfigErrors, parse
 from tests.conftest import GatewayFor, Upstreams
@@ -160,6 +160,18 @@ def test_a_request_names_its_host():
         with pytest.raises(BadRequest, match="no Host"):
             check_head(*head(("Accept", "*/*"), version=version))
     check_head(*head(("Accept", "*/*"), version="1.0"))
+
+
+@pytest.mark.parametrize("coding", ["gzip, chunked", "identity", "chunked, chunked", "xchunked"])
+def test_a_body_is_chunked_or_as_it_is(coding: str):
+    with pytest.raises(NotImplementedHere):
+        check_head(*head(HOST, ("Transfer-Encoding", coding)))
+    with pytest.raises(GatewayError):
+        check_head(*head(HOST, ("Transfer-Encoding", coding), ("Transfer-Encoding", "chunked")))
+    check_head(*head(HOST, ("Transfer-Encoding", "Chunked")))
+
+
+def test_any_host_is_one():
     check_head(*head(("Host", "")))  # what it may be is another question
 
 
@@ -299,6 +311,7 @@ async def test_who_says_two_things_is_answered_in_the_dialect_of_the_path(
         more = f"Content-Type: application/json\r\nContent-Length: {len(HI)}\r\n\r\n"
         got = await gateway.send(f"POST {path} HTTP/1.1\r\n{said}\r\n{more}".encode() + HI, counts=False)
         assert got.status == 400 and got.error is not None and sign.items() <= got.error.items(), got
+        assert got.header("connection") == "close"
     asks = f"OPTIONS {CHAT} HTTP/1.1\r\n{said}\r\nAccess-Control-Request-Method: POST\r\n\r\n"
     got = await gateway.send(asks.encode(), counts=False)
     assert got.status == 400 and not shared(got)

@@ -312,6 +312,65 @@ async def test_trailers_and_the_framing_of_chunks_are_bounded_too():
         await client.run()
 
 
+async def test_trailers_are_no_headers():
+    """In one read with the body they came before the request was looked at."""
+    client = Client()
+    body = b"2\r\n{}\r\n0\r\nHost: other\r\nAuthorization: Bearer x\r\n\r\n"
+    client.send(b"POST / HTTP/1.1\r\nHost: g\r\nTransfer-Encoding: chunked\r\n\r\n" + body + HEAD % 0)
+    await client.run()
+    assert [scope["headers"] for scope in client.seen] == [
+        [(b"host", b"g"), (b"transfer-encoding", b"chunked")],
+        [(b"host", b"g"), (b"content-length", b"0")],
+    ]
+
+
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\n"
+OFFERS = {
+    "none": (b"GET / HTTP/1.1\r\nHost: g\r\n" + UPGRADE + b"\r\n", b""),
+    "empty": (b"POST / HTTP/1.1\r\nHost: g\r\nContent-Length: 0\r\n" + UPGRADE + b"\r\n", b""),
+    "length": (b"POST / HTTP/1.1\r\nHost: g\r\nContent-Length: 9\r\n" + UPGRADE + b"\r\n123456789", b"123456789"),
+    "chunked": (
+        b"POST / HTTP/1.1\r\nHost: g\r\nTransfer-Encoding: chunked\r\n" + UPGRADE + b"\r\n"
+        b"4\r\n1234\r\n5\r\n56789\r\n0\r\n\r\n",
+        b"123456789",
+    ),
+}  # as Java's HttpClient sends them to http:// addresses
+
+
+@pytest.mark.parametrize("name", OFFERS)
+async def test_an_offer_of_another_protocol_changes_nothing(name: str):
+    data, body = OFFERS[name]
+    read: list[bytes] = []
+
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        got, more = b"", True
+        while more:
+            message = await receive()
+            got, more = got + message["body"], message["more_body"]
+        read.append(got)
+        await answer(send)
+
+    for cut in range(1, len(data) + 1):
+        client = Client(app)
+        read.clear()
+        for piece in (data[:cut], data[cut:] + data + HEAD % 2 + b"{}"):
+            client.send(piece)
+        await client.run()
+        assert read == [body, body, b"{}"] and not client.ended, cut
+        assert [scope["method"] for scope in client.seen[:2]] == [data.split()[0].decode()] * 2
+    client = Client(app)
+    client.send(OFFERS["none"][0] * 1000)
+    await client.run()
+    assert len(client.seen) == 1000 and not client.ended
+
+
+async def test_an_offer_does_not_hide_a_head_that_is_too_large():
+    client = Client()
+    client.send(OFFERS["none"][0] + b"GET / HTTP/1.1\r\nX: " + b"a" * HEAD_OCTETS)
+    await client.run()
+    assert client.transport.out.endswith(b"}") and b" 431 " in client.transport.out
+
+
 async def test_many_small_chunks_are_a_body_like_any_other():
     client = Client(app=_read_all)
     client.send(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
