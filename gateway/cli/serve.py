@@ -69,7 +69,7 @@ async def _served(args: argparse.Namespace, settings: Settings, path: Path | Non
     except PortTaken as e:
         raise Refused(str(e), "set another one with PORT= or `listen:`") from None
     except StateUnusable as e:
-        raise Refused(str(e)) from None
+        raise Refused(str(e), "name a folder that can be written, or take `state:` out") from None
 
 
 def free(settings: Settings) -> None:

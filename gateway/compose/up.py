@@ -59,15 +59,17 @@ def start(file: Path | None, profile: str | None, out: TextIO) -> Started:
     env = {**_dotenv(path.parent / ".env"), **os.environ}
     if profile is not None:
         env["COMPOSE_PROFILES"] = profile
-    services = active(_document(path), env.get("COMPOSE_PROFILES", ""))
+    document = _document(path)
+    services = active(document, env.get("COMPOSE_PROFILES", ""))
     if not services:
-        raise CannotStart(f"{path} has no service for the profile {env.get('COMPOSE_PROFILES') or '(none)'}")
+        asked, there = env.get("COMPOSE_PROFILES") or "(none)", ", ".join(profiles(document)) or "none"
+        raise CannotStart(f"{path} has no service for the profile {asked} (choices: {there}): set it with --profile")
     engine = _engine()
     compose = [*engine.compose, "-f", str(path)]
     running = bool(_output([*compose, "ps", "-q"], env))
     if not running:
         _check_ports(services, env)
-    _check_gpu(services)
+    _check_gpu(services, profiles(document))
     _check_images(services, engine, env, out)
     _say("starting; the first time, what is built from here takes some minutes", out)
     up = [*compose, "up", "-d"]
@@ -93,7 +95,7 @@ def _started(services: Mapping[str, Mapping[str, Any]], env: Mapping[str, str], 
             *_, at, _ = filled(str(port), env).split(":")
             published[name] = f"http://127.0.0.1:{at}"
         if service.get("ports") and f"{SECRETS}:ro" in (service.get("volumes") or ()):
-            key = f"{compose} exec {name} cat /secrets/api-key"
+            key = f"{compose} exec -T {name} cat /secrets/api-key"
     return Started(tuple(services), published, key, f"{compose} down")
 
 
@@ -104,6 +106,11 @@ def active(document: Mapping[str, Any], profiles: str) -> dict[str, dict[str, An
     with_profile = {n for n, s in services.items() if s.get("profiles")}
     found = {n: s for n, s in services.items() if not s.get("profiles") or chosen & {*s["profiles"], "*"}}
     return found if not with_profile or with_profile & set(found) else {}
+
+
+def profiles(document: Mapping[str, Any]) -> list[str]:
+    """All that the services name, in the order of the file."""
+    return list(dict.fromkeys(p for s in (document.get("services") or {}).values() for p in s.get("profiles") or ()))
 
 
 def filled(text: str, env: Mapping[str, str]) -> str:
@@ -153,14 +160,18 @@ def _check_ports(services: Mapping[str, Mapping[str, Any]], env: Mapping[str, st
                 raise CannotStart(f"port {port} of {address} is taken by {holder(int(port))}: {fix}")
 
 
-def _check_gpu(services: Mapping[str, Mapping[str, Any]]) -> None:
+def _check_gpu(services: Mapping[str, Mapping[str, Any]], others: Sequence[str]) -> None:
+    """`others`: the profiles that the file has."""
+    fix = (
+        "take the profile of another server, such as --profile cpu" if "cpu" in others else "gateway compose --for cpu"
+    )
     for name, service in services.items():
         reserved = service.get("deploy", {}).get("resources", {}).get("reservations", {}).get("devices") or ()
         if (
             any("gpu" in d.get("capabilities", ()) for d in reserved)
             and _output(["nvidia-smi", "-L"], os.environ) is None
         ):
-            raise CannotStart(f"{name} needs an NVIDIA GPU and nvidia-smi shows none: `gateway compose --for cpu`")
+            raise CannotStart(f"{name} needs an NVIDIA GPU and nvidia-smi shows none: {fix}")
 
 
 def _check_images(

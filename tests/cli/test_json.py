@@ -158,7 +158,7 @@ def test_what_is_done(programs: Programs, monkeypatch: pytest.MonkeyPatch, capfd
         "ok": True,
         "services": ["gateway"],
         "published": {"gateway": "http://127.0.0.1:0"},
-        "key": "docker compose -f compose.yml exec gateway cat /secrets/api-key",
+        "key": "docker compose -f compose.yml exec -T gateway cat /secrets/api-key",
         "down": "docker compose -f compose.yml down",
     }
 

@@ -68,7 +68,7 @@ def test_where_it_is_and_how_to_read_the_key(programs: Programs, capsys: pytest.
     assert main(["up"]) == 0
     said = capsys.readouterr().out
     assert "gateway compose up: gateway: http://127.0.0.1:0\n" in said
-    assert "its key:  docker compose -f docker-compose.yml exec gateway cat /secrets/api-key\n" in said
+    assert "its key:  docker compose -f docker-compose.yml exec -T gateway cat /secrets/api-key\n" in said
 
 
 def test_a_port_that_is_taken(programs: Programs, capsys: pytest.CaptureFixture[str], port: int) -> None:
@@ -102,7 +102,12 @@ def test_the_gateway_s_own_image_is_to_be_built(programs: Programs, capsys: pyte
 
 
 def test_no_gpu(programs: Programs, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "vllm needs an NVIDIA GPU" in refused(capsys, "--profile", "gpu")
+    assert refused(capsys, "--profile", "gpu") == (
+        "gateway compose up: vllm needs an NVIDIA GPU and nvidia-smi shows none: take the profile of another server, "
+        "such as --profile cpu\n"
+    )
+    Path("own.yml").write_text(FILE[FILE.index("  vllm:") :].replace("  vllm:", "services:\n  vllm:"))
+    assert refused(capsys, "-f", "own.yml", "--profile", "gpu").endswith(": gateway compose --for cpu\n")
     programs.add("nvidia-smi")
     assert main(["up", "--profile", "gpu"]) == 0
 
@@ -138,7 +143,9 @@ def test_a_file_that_is_none(
 
 
 def test_a_profile_that_is_none(programs: Programs, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "has no service for the profile gpus" in refused(capsys, "--profile", "gpus")
+    assert "has no service for the profile gpus (choices: cpu, gpu): set it with" in refused(
+        capsys, "--profile", "gpus"
+    )
 
 
 def test_without_an_engine(tmp_path: Path, programs: Programs, capsys: pytest.CaptureFixture[str]) -> None:
