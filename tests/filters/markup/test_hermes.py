@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from gateway.canonical.events import ChoiceEnd, PartDelta, PartEnd, PartStart
 from gateway.filters.markup.hermes import HermesMarkup
 from tests.filters.markup.families import Row, check, check_cut
 from tests.filters.markup.test_json_calls import OBJECTS
-from tests.filters.reading import cut_by, ids, read
+from tests.filters.reading import cut_by, ids, pieces, read
 
 F = '{"name": "f", "arguments": {"a": 1.5, "s": "x</tool_call>\\"{"}}'
 CALL = ("f", {"a": 1.5, "s": 'x</tool_call>"{'})
@@ -33,6 +34,15 @@ ROWS: list[Row] = [
     (f"`<tool_call>{F}</tool_call>`", f"`<tool_call>{F}</tool_call>`", "", [], []),
     (f"```\n<tool_call>{F}</tool_call>\n```", f"```\n<tool_call>{F}</tool_call>\n```", "", [], []),
     ("a <b> {c}", "a <b> {c}", "", [], []),
+    (f"<tool_call><tool_call>{F}</tool_call>", "", "", [CALL], ["stray_marker"]),
+    (f"<tool_call>\n<tool_call>\n{F}</tool_call>", "", "", [CALL], ["stray_marker"]),
+    (f"<tool_call>{F}\n{F}</tool_call>", "", "", [CALL, CALL], ["unclosed_call"]),
+    (f"<tool_call>\n{F}\n{F}\n{{x</tool_call>ok", "{xok", "", [CALL, CALL], ["unclosed_call", "malformed_call"]),
+    (f"<tool_call>{F[:-1]}</tool_call>ok", "ok", "", [CALL], ["missing_bracket"]),
+    (f"<tool_call>\n{F[:-2]}\n</tool_call>", "", "", [CALL], ["missing_bracket"]),
+    (f"<tool_call>[{F},{F}</tool_call>", "", "", [CALL, CALL], ["missing_bracket"]),
+    (f"<tool_call>{F[:-1]}", "", "", [CALL], ["missing_bracket"]),
+    ("<tool_call>junk</tool_call>", "junk", "", [], ["stray_marker"]),
 ]  # fmt: skip
 
 
@@ -86,6 +96,15 @@ WORDS = [
 )
 def test_streamed_is_whole(text: str, sizes: list[int], finish: Any) -> None:
     check_cut(make, text, sizes, finish)
+
+
+def test_bounded_work() -> None:
+    """Little processor time where every call is broken: not each is read to the end."""
+    for unit in ('<tool_call>{"a</tool_call>', '<tool_call>{"a":1</tool_call>'):
+        began = time.process_time()
+        got = read(make(), pieces(unit * 5_000, 4096))
+        assert time.process_time() - began < 4
+        assert "malformed_call" in got.repairs and "tool_call>" not in got.content
 
 
 def test_thoughts_are_left_alone() -> None:

@@ -25,6 +25,11 @@ ROWS: list[Row] = [
     ("usage [OPTIONS] [a]", "usage [OPTIONS] [a]", "", [], []),
     ("[1, 2] and <s>", "[1, 2] and <s>", "", [], []),
     ("Bye</s>", "Bye", "", [], []),
+    ('[TOOL_CALLS][TOOL_CALLS][{"name":"f","arguments":{"a":1}}]', "", "", [("f", {"a": 1})], ["stray_marker"]),
+    ("[TOOL_CALLS] [TOOL_CALLS]f[ARGS]{}", "", "", [("f", {})], ["stray_marker"]),
+    ('[TOOL_CALLS][{"name":"f","arguments":{"a":1}}', "", "", [("f", {"a": 1})], ["missing_bracket"]),
+    ('[TOOL_CALLS]f[ARGS]{"a":{"b":1}', "", "", [("f", {"a": {"b": 1}})], ["missing_bracket"]),
+    ('[TOOL_CALLS]f[ARGS]{"a":"x}', 'f{"a":"x}', "", [], ["malformed_call"]),
 ]  # fmt: skip
 
 
