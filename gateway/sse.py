@@ -5,8 +5,10 @@ from __future__ import annotations
 MAX_EVENT = 1 << 20
 """Bytes of one event. A server that sends more without ending it is broken."""
 
+MAX_STRAYS = 1 << 16
 
 _DATA = b"data: "
+_FIELDS = (b"event", b"id", b"retry")
 _MARK = b"\xef\xbb\xbf"
 
 
@@ -18,10 +20,11 @@ class Splitter:
     """Cuts a stream into the data of its events.
 
     `feed` returns the `data` of each event that is now complete, lines joined by newline. `comments` collects comment
-    texts until the caller takes them: some servers tell their progress there.
+    texts until the caller takes them: some servers tell their progress there. `strays` collects lines that are no field
+    of an event, up to MAX_STRAYS bytes: some servers break off with the bare JSON of an error.
     """
 
-    __slots__ = ("_data", "_first", "_pending", "_size", "_skip_lf", "comments")
+    __slots__ = ("_data", "_first", "_pending", "_size", "_skip_lf", "comments", "strays")
 
     def __init__(self) -> None:
         self._pending: list[bytes] = []  # an unfinished line, in the pieces in which it came
@@ -30,6 +33,7 @@ class Splitter:
         self._first = True
         self._skip_lf = False
         self.comments: list[bytes] = []
+        self.strays: list[bytes] = []
 
     def feed(self, data: bytes) -> list[bytes]:
         """Raises EventTooLarge when one event outgrows MAX_EVENT."""
@@ -123,6 +127,8 @@ class Splitter:
             self.comments.append(line[1:].strip())
         elif line == b"data":
             self._data.append(b"")
+        elif line.partition(b":")[0] not in _FIELDS and sum(map(len, self.strays)) + len(line) <= MAX_STRAYS:
+            self.strays.append(line)
 
     def rest(self) -> bytes | None:
         """The data of an event that was complete but for its blank line when the stream ended; None if there is none.

@@ -21,7 +21,7 @@ class Limits:
     parts: int = 256
     images: int = 32
     tools: int = 128
-    stop: int = 4
+    stop: int = 5
     choices: int = 16
     top_logprobs: int = 20
     logit_bias: int = 1024

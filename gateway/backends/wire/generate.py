@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.backends.wire.media import fit_media
-from gateway.backends.wire.prepare import MEANING
+from gateway.backends.wire.prepare import MEANING, foreign_fields
 from gateway.canonical.content import (
     Audio,
     Document,
@@ -32,6 +32,7 @@ from gateway.dialects.gemini.receiver import Receiver
 from gateway.errors import PartRefused, UnsupportedParameter
 
 _SAFETY_ONLY: Final = frozenset({"safetySettings"})
+_INT32: Final = 2**31 - 1
 STOPS: Final = 5
 """Stop texts that it takes. Where there are more it is asked for a stream, which is ended here."""
 
@@ -62,10 +63,14 @@ def ready(chat: Chat, model: str, facts: Facts, receiver: Receiver, dropped: lis
     sampling = chat.sampling
     if many_stops(chat):
         sampling = replace(sampling, stop=(sampling.stop or [])[:STOPS])
+    if sampling.seed is not None and not -_INT32 - 1 <= sampling.seed <= _INT32:
+        sampling = replace(sampling, seed=sampling.seed & _INT32)  # the same seed, the same answer
     dropped += [n for n in ("min_p", "repetition_penalty", "logit_bias") if getattr(chat.sampling, n) is not None]
     if chat.parallel_tool_calls is False:
         dropped.append("parallel_tool_calls")
     foreign(chat, dropped)
+    for tool in chat.tools:
+        dropped += foreign_fields(tool.extra, DIALECT)
     messages = [_message(m, facts, receiver, dropped) for m in chat.messages]
     if no_system(model):
         messages = _without_system(messages)
@@ -116,16 +121,22 @@ def _thinking(
 def _message(message: Message, facts: Facts, receiver: Receiver, dropped: list[str]) -> Message:
     if not receiver.thoughts and any(isinstance(p, Thinking) for p in message.parts):
         dropped.append("thinking of earlier turns")
-    parts = [_part(p, facts) for p in message.parts]
+    if message.name is not None:
+        dropped.append("messages[].name")
+    dropped += foreign_fields(message.extra, DIALECT)
+    parts = [_part(p, facts, receiver, dropped) for p in message.parts]
     return message if same(parts, message.parts) else replace(message, parts=parts)
 
 
-def _part(part: Part, facts: Facts) -> Part:
+def _part(part: Part, facts: Facts, receiver: Receiver, dropped: list[str]) -> Part:
+    dropped += foreign_fields(part.extra, DIALECT)
     if isinstance(part, Image | Audio | Video | Document):
+        if not receiver.resolution and part.media.detail not in (None, "auto"):
+            dropped.append("detail")
         media = fit_media(part, facts)
         return part if media is part.media else replace(part, media=media)
     if isinstance(part, ToolResult) and isinstance(part.content, list):
-        return replace(part, content=[_part(p, facts) for p in part.content])
+        return replace(part, content=[_part(p, facts, receiver, dropped) for p in part.content])
     if isinstance(part, ToolCall) and part.kind == "custom":
         arguments = msgspec.json.encode({FIELD: part.arguments}).decode()
         return replace(part, kind="function", arguments=arguments)

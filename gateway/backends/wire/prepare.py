@@ -12,6 +12,7 @@ from gateway.backends.wire.media import fit_media
 from gateway.canonical.content import (
     Audio,
     Document,
+    Extra,
     Image,
     Message,
     Opaque,
@@ -27,6 +28,7 @@ from gateway.canonical.custom import FIELD, as_function
 from gateway.canonical.facts import Facts
 from gateway.canonical.identity import same
 from gateway.canonical.requests import Chat, Completion, Embedding, ToolChoice
+from gateway.dialects.fields import field_name
 from gateway.dialects.openai.chat import BINDING_EXTRAS
 from gateway.dialects.openai.parts import DIALECT
 from gateway.errors import BadRequest, PartRefused, UnsupportedParameter
@@ -226,6 +228,8 @@ def _part(part: Part, facts: Facts, manner: Manner, dropped: list[str]) -> Part:
     if isinstance(part, ToolCall):
         return _call(part, manner)
     if isinstance(part, ToolResult):
+        if part.is_error and "is_error" not in manner.extras and not _tells_error(part):
+            dropped.append("messages[].is_error")
         if isinstance(part.content, dict):
             return part
         content = _parts(part.content, facts, manner, dropped)
@@ -235,6 +239,11 @@ def _part(part: Part, facts: Facts, manner: Manner, dropped: list[str]) -> Part:
         return part if manner.whole_dialect else Text(part.text, path=part.path)
     assert isinstance(part, Opaque)
     raise PartRefused(f"no server of this kind knows a part of type {part.type[:40]!r}", param=part.path)
+
+
+def _tells_error(result: ToolResult) -> bool:
+    """Does what the tool said tell of itself that it failed?"""
+    return isinstance(result.content, dict) and set(result.content) == {"error"}
 
 
 def _call(call: ToolCall, manner: Manner) -> ToolCall:
@@ -305,4 +314,18 @@ def _tools(chat: Chat, manner: Manner, dropped: list[str]) -> dict[str, Any]:
 
 
 def _name_extra(extra: Any, place: str, manner: Manner, dropped: list[str]) -> None:
-    dropped += [f"{place}.{key}" for key in (extra or {}).get(DIALECT) or () if key not in manner.extras]
+    if extra is None:
+        return
+    dropped += [f"{place}.{field_name(key)}" for key in extra.get(DIALECT) or () if key not in manner.extras]
+    dropped += foreign_fields(extra, DIALECT)
+
+
+def foreign_fields(extra: Extra | None, dialect: str) -> list[str]:
+    """The names of the fields of a message, a part or a tool that came in other dialects than this server's. A layer
+    with a dot only tells how the rest was written."""
+    return [
+        f"{name}.{field_name(key)}"
+        for name, keys in (extra or {}).items()
+        if name != dialect and "." not in name
+        for key in keys
+    ]

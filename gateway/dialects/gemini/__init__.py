@@ -3,7 +3,7 @@
     fields, receiver                           what everything leans on
     parts, files, calls, contents              a conversation
     schema, openapi, tools, config, requests   requests
-    answers, decoder, partial, json_array      answers -> events
+    answers, reader, decoder, partial, json_array   answers -> events
     encoder                                    events -> streams
     embeddings, errors
 

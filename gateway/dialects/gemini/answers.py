@@ -76,7 +76,7 @@ def read_finish(word: str, called: bool) -> tuple[Finish, str | None]:
     finish = _MEANS.get(word, "stop")
     if finish == "stop" and called and word not in UNUSABLE:
         finish = "tool_calls"
-    return finish, None if word == _WORD[finish] else word
+    return finish, None if word in ("STOP", "MAX_TOKENS") else word
 
 
 def write_finish(finish: Finish | None, native: str | None) -> str | None:

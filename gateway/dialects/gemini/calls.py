@@ -15,7 +15,18 @@ import msgspec
 
 from gateway.canonical.content import Audio, Document, Image, Part, Refusal, Text, ToolCall, ToolResult, Video
 from gateway.dialects.fields import Json, fields, missing, shown, text
-from gateway.dialects.gemini.fields import Shape, form_of, json_text, kept_of, layer, objects, plain, under
+from gateway.dialects.gemini.fields import (
+    Shape,
+    form_of,
+    inside,
+    json_text,
+    kept_of,
+    layer,
+    objects,
+    of_inside,
+    plain,
+    under,
+)
 from gateway.dialects.gemini.parts import parse_content_part, read_part, render_part, sign, text_signature
 from gateway.dialects.gemini.receiver import Receiver
 from gateway.errors import BadRequest, PartRefused
@@ -43,9 +54,13 @@ def parse_call(part: Json, path: str, made_id: str) -> ToolCall:
     name = function_name(call.get("name"), under(where, "name"))
     arguments = json_text(fields(call.get("args", {}), under(where, "args")))
     given = text(call.get("id", ""), under(where, "id"))
-    kept = {"functionCall": others} if others else {}
     return ToolCall(
-        given or made_id, name, arguments, signature=text_signature(part, path), extra=layer(kept), path=path
+        given or made_id,
+        name,
+        arguments,
+        signature=text_signature(part, path),
+        extra=layer(inside("functionCall", others)),
+        path=path,
     )
 
 
@@ -73,13 +88,12 @@ def parse_response(part: Json, path: str) -> Response:
             form["json"] = True
             content = [Text(json_text(content), path=under(where, "response"))] if content else []
         content = [*content, *media]
-    kept = {"functionResponse": others} if others else {}
     result = ToolResult(
         "",
         content or {},
         is_error=set(response) == {"error"},
         signature=text_signature(part, path),
-        extra=layer(kept, form),
+        extra=layer(inside("functionResponse", others), form),
         path=path,
     )
     return Response(given, text(name, under(where, "name")), result)
@@ -120,7 +134,7 @@ def render_call(call: ToolCall, receiver: Receiver) -> Json:
     inner["name"] = call.name
     inner["args"] = {"input": call.arguments} if call.kind == "custom" else _arguments(call)
     if receiver.extras:
-        inner |= kept_of(call.extra).get("functionCall") or {}
+        inner |= of_inside("functionCall", kept_of(call.extra))
     out: Json = {"functionCall": inner}
     sign(out, call.signature)
     return out
@@ -161,7 +175,7 @@ def render_result(result: ToolResult, name: str, receiver: Receiver) -> tuple[Js
                 raise PartRefused("this part can't be sent in a tool's result", param=part.path or None)
         inner["response"] = _response_of_text("\n".join(words), form, result.is_error) if words else {}
     if receiver.extras:
-        inner |= kept_of(result.extra).get("functionResponse") or {}
+        inner |= of_inside("functionResponse", kept_of(result.extra))
     if media and receiver.result_media:
         inner["parts"], media = media, []
     out: Json = {"functionResponse": inner}

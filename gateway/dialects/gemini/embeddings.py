@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from gateway.canonical.content import Text
 from gateway.canonical.requests import Embedding
 from gateway.dialects import LIMITS, Limits
-from gateway.dialects.fields import INT32, Json, field_name, fields, missing, shown, text
+from gateway.dialects.fields import INT32, Json, field_name, fields, missing, shown, text, text_or_none
 from gateway.dialects.gemini.errors import error_of, read_fault
 from gateway.dialects.gemini.fields import DIALECT, Shape, objects, plain, under, whole
 from gateway.dialects.gemini.parts import parse_content_part, read_part
@@ -69,8 +69,8 @@ def parse_request(
 
 def _single(value: object, path: str, out: Embedding, number: int, model: str) -> str:
     known, others = _ONE.read(value, path)
-    if "model" in known and model_id(known["model"]) != model:
-        where = under(path, "model")
+    where = under(path, "model")
+    if path and "model" in known and model_id(text(known["model"], where)) != model:
         raise BadRequest(f"`{where}` must be the model of the URL", param=where)
     out.dropped += [name for k in others if (name := field_name(k)) not in out.dropped]
     config = known.pop("embedContentConfig", None)
@@ -92,6 +92,8 @@ def _settle(out: Embedding, known: Json, path: str, number: int) -> None:
     out.dimensions = wanted if wanted is not None or number else out.dimensions
     kept: Json = (out.extra or {}).get(DIALECT) or {}
     tuning = {k: plain(v) for k, v in known.items() if k in _TUNING.split()}
+    for key in ("taskType", "title"):
+        text_or_none(tuning.get(key), under(path, key))
     for key, entry in tuning.items():
         if number and key == "taskType" and kept.get(key) != entry:
             where = under(path, key)

@@ -140,3 +140,13 @@ def form_of(extra: Extra | None) -> Json:
 
 def kept_of(extra: Extra | None) -> Json:
     return (extra or {}).get(DIALECT) or {}
+
+
+def inside(name: str, others: Json) -> Json:
+    """Fields of the object `name` within a part, as they are kept beside those of the part itself: `functionCall.x`."""
+    return {f"{name}.{key}": entry for key, entry in others.items()}
+
+
+def of_inside(name: str, kept: Json) -> Json:
+    """The same, taken back."""
+    return {key.removeprefix(f"{name}."): entry for key, entry in kept.items() if key.startswith(f"{name}.")}

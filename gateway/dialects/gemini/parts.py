@@ -38,6 +38,7 @@ from gateway.dialects.gemini.fields import (
     Shape,
     duration,
     form_of,
+    inside,
     is_base64,
     kept_of,
     layer,
@@ -135,20 +136,21 @@ def _media_part(kind: str, part: Json, signed: str | None, kept: Json, path: str
     where = under(path, kind)
     form: Json = {}
     if kind == "inlineData":
-        inner, _ = _BLOB.read(part[kind], where)
+        inner, others = _BLOB.read(part[kind], where)
         mime = media_type(inner.get("mimeType"), where, required=True)
         name = text_or_none(inner.get("displayName"), under(where, "displayName"))
         data = parse_base64(long_text(inner.get("data"), under(where, "data")), under(where, "data"))
         if mime.startswith("text/") and (words := _decoded(data)) is not None:
+            kept |= inside(kind, others)
             form = {"mimeType": mime, "displayName": name} if name is not None else {"mimeType": mime}
             return Text(words, signature=signed, extra=layer(kept, form), path=path)
         media = Media(mime=mime, base64=data, name=name)
     else:
-        media, form = _file(part[kind], where)
+        media, form, others = _file(part[kind], where)
+    kept |= inside(kind, others)
     if "videoMetadata" in part:
         media.clip, rest = _clip(part["videoMetadata"], under(path, "videoMetadata"))
-        if rest:
-            kept["videoMetadata"] = rest
+        kept |= inside("videoMetadata", rest)
     if "mediaResolution" in part:
         where = under(path, "mediaResolution")
         wanted, more = _RESOLUTION.read(part["mediaResolution"], where)
@@ -185,21 +187,22 @@ def media_type(value: object, path: str, required: bool = False) -> str:
     return _SAME.get(plain, plain)
 
 
-def _file(value: object, path: str) -> tuple[Media, Json]:
-    inner, _ = _FILE.read(value, path)
+def _file(value: object, path: str) -> tuple[Media, Json, Json]:
+    """(the medium, how it was written, the fields that are not known)."""
+    inner, others = _FILE.read(value, path)
     uri = text(inner.get("fileUri"), under(path, "fileUri"))
     name = text_or_none(inner.get("displayName"), under(path, "displayName"))
     mime = media_type(inner.get("mimeType"), path) or mime_of_name(uri)
     found = file_id(uri)
     if found is not None:
-        return Media(mime=mime, file_id=found, name=name), {"fileUri": uri} if uri != found else {}
+        return Media(mime=mime, file_id=found, name=name), {"fileUri": uri} if uri != found else {}, others
     parts = urlsplit(uri) if len(uri) <= 8192 and uri.isprintable() and " " not in uri else None
     if parts is None or parts.scheme.lower() not in ("http", "https", "gs") or not parts.netloc:
         raise BadRequest(
             f"`{under(path, 'fileUri')}` must be an uploaded file, or an https:, http: or gs: URI",
             param=under(path, "fileUri"),
         )
-    return Media(mime=mime, url=uri, name=name), {}
+    return Media(mime=mime, url=uri, name=name), {}, others
 
 
 def _clip(value: object, path: str) -> tuple[Clip | None, Json]:
@@ -253,8 +256,11 @@ def render_part(part: Part, receiver: Receiver) -> Json | None:
     sign(out, part.signature)
     if receiver.extras:
         for key, value in kept_of(part.extra).items():
-            held = out.get(key)
-            out[key] = {**value, **held} if isinstance(held, dict) and isinstance(value, dict) else value
+            name, dot, inner = key.partition(".")
+            if dot and isinstance(out.get(name, {}), dict):
+                out[name] = {inner: value, **out.get(name, {})}
+            else:
+                out[key] = value
     return out
 
 

@@ -56,6 +56,17 @@ class _Part:
         self.tool_kind = tool_kind
 
 
+def _all_of(events: list[Event], at: int) -> PartDelta | None:
+    """The one piece of a call that starts at `at` and came whole; None if it did not, or the piece says more than one
+    chunk can."""
+    following = events[at + 1 : at + 3]
+    if len(following) < 2 or type(following[1]) is not PartEnd:
+        return None
+    delta = following[0]
+    alone = type(delta) is PartDelta and not (delta.extra or delta.logprobs or delta.annotations or following[1].extra)
+    return delta if alone and isinstance(delta, PartDelta) else None
+
+
 class ChatEncoder:
     """See `gateway.dialects.Encoder`. `model` is the name that the client is told. `created` (Unix seconds) is used
     where the server does not say. `closing`, set before the last events are encoded, goes out as the `gateway` field of
@@ -90,8 +101,11 @@ class ChatEncoder:
         tail = self._text_tail
         choice = number = -1  # of the last delta, whose `head` the next one most often shares
         head: bytes | None = None
-        for e in events:
+        said: PartDelta | None = None  # went out with the start of its call
+        for at, e in enumerate(events):
             if type(e) is PartDelta:
+                if e is said:
+                    continue
                 if e.part != number or e.choice != choice:
                     choice, number = e.choice, e.part
                     part = self._parts.get((choice, number))
@@ -106,7 +120,11 @@ class ChatEncoder:
                     self._delta(e, self._parts.get((choice, number)), out)
                     choice = -1  # what it began may have a head now
             else:
-                self._other(e, out)
+                if type(e) is PartStart and e.kind == "tool_call":
+                    said = _all_of(events, at)
+                    self._start_call(e, said, out)
+                else:
+                    self._other(e, out)
                 choice = -1
         return out[0] if len(out) == 1 else b"".join(out)
 
@@ -129,7 +147,10 @@ class ChatEncoder:
 
     def _other(self, e: Event, out: list[bytes]) -> None:
         if isinstance(e, PartStart):
-            self._start_part(e, out)
+            if e.kind == "tool_call":
+                self._start_call(e, None, out)
+            else:
+                self._start_part(e, out)
         elif isinstance(e, PartEnd):
             if e.extra:
                 self._delta(PartDelta(e.choice, e.part, extra=e.extra), self._parts.get((e.choice, e.part)), out)
@@ -174,22 +195,23 @@ class ChatEncoder:
         else:
             self._once |= fields
 
+    def _start_call(self, e: PartStart, whole: PartDelta | None, out: list[bytes]) -> None:
+        """The start of a call, with all that there is of it where that is known already."""
+        number = self._calls.get(e.choice, 0)
+        self._calls[e.choice] = number + 1
+        self._parts[(e.choice, e.part)] = _Part("tool_call", number, e.tool_kind)
+        key = "input" if e.tool_kind == "custom" else "arguments"
+        inner = {"name": e.name, key: "" if whole is None else whole.arguments}
+        call: Json = {"index": number, "id": e.id, "type": e.tool_kind, e.tool_kind: inner}
+        if whole is not None:
+            put_signature(call, whole.signature)
+        self._choice_chunk(e.choice, {"tool_calls": [put_back(call, e.extra, PART)]}, e.extra, None, out)
+
     def _start_part(self, e: PartStart, out: list[bytes]) -> None:
-        if e.kind == "tool_call":
-            number = self._calls.get(e.choice, 0)
-            self._calls[e.choice] = number + 1
-            self._parts[(e.choice, e.part)] = _Part("tool_call", number, e.tool_kind)
-            key = "input" if e.tool_kind == "custom" else "arguments"
-            call: Json = {"index": number, "id": e.id, "type": e.tool_kind, e.tool_kind: {"name": e.name, key: ""}}
-            delta: Json = {"tool_calls": [put_back(call, e.extra, PART)]}
-            if e.choice not in self._begun:
-                delta = {"content": None, **delta}
-            self._choice_chunk(e.choice, delta, e.extra, None, out)
-            return
         self._parts[(e.choice, e.part)] = _Part(e.kind)
         if e.kind == "opaque" and e.opaque is not None:
             raw = e.opaque
-            delta = {"opaque_parts": [{"dialect": raw.dialect, "type": raw.type, "raw": raw.raw}]}
+            delta: Json = {"opaque_parts": [{"dialect": raw.dialect, "type": raw.type, "raw": raw.raw}]}
             self._choice_chunk(e.choice, delta, e.extra, None, out)
         elif e.extra:
             self._choice_chunk(e.choice, {}, e.extra, None, out)

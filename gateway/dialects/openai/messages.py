@@ -234,7 +234,7 @@ def _render(
 ) -> Json:
     out: Json = {"role": message.role}
     only = parts[0] if len(parts) == 1 else None
-    if type(only) is Text and not only.extra and not only.annotations and only.signature is None:
+    if type(only) is Text and not _own(only) and not only.annotations and only.signature is None:
         out["content"] = only.text
     elif message.role == "assistant":
         _render_assistant(out, parts, extras, reasoning_field)
@@ -244,6 +244,11 @@ def _render(
         out["name"] = message.name
     put_back(out, message.extra, extras)
     return out
+
+
+def _own(part: Part) -> bool:
+    """Has it fields of this dialect? They need the form with parts."""
+    return bool(part.extra and part.extra.get(DIALECT))
 
 
 def _render_assistant(
@@ -263,10 +268,10 @@ def _render_assistant(
             if not (isinstance(part, Text) and part.text == "" and part.signature is not None):
                 content.append(part)
     last = content[-1] if content else None
-    if isinstance(last, Refusal) and not last.extra:
+    if isinstance(last, Refusal) and not _own(last):
         out["refusal"] = last.text
         content.pop()
-    if len(content) == 1 and type(content[0]) is Text and not content[0].extra:
+    if len(content) == 1 and type(content[0]) is Text and not _own(content[0]):
         out["content"] = content[0].text
         if content[0].annotations and (extras is None or "annotations" in extras):
             out["annotations"] = content[0].annotations
@@ -303,7 +308,7 @@ def _render_result(message: Message, result: ToolResult, extras: Container[str] 
     if isinstance(content, dict):
         # spaced, as every client's own library writes it: the same words give the same prompt
         out["content"] = json.dumps(content, ensure_ascii=False)
-    elif len(content) == 1 and type(content[0]) is Text and not content[0].extra and not content[0].annotations:
+    elif len(content) == 1 and type(content[0]) is Text and not _own(content[0]) and not content[0].annotations:
         out["content"] = content[0].text
     else:
         out["content"] = [render_part(p, extras) for p in content]

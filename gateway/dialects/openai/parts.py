@@ -14,6 +14,7 @@ from typing import Final
 from gateway.canonical.content import (
     Audio,
     Base64,
+    Clip,
     Document,
     Extra,
     Image,
@@ -37,6 +38,7 @@ from gateway.dialects.fields import (
     kind_of,
     long_text,
     missing,
+    number,
     rest,
     shown,
     text,
@@ -46,6 +48,10 @@ from gateway.dialects.fields import (
 from gateway.errors import BadRequest, PartRefused
 
 DIALECT: Final = "openai"
+CLIP: Final = "video_metadata"
+"""The piece of a video that is meant, and how often to look at it: no server's field, but what this gateway does."""
+_CLIP: Final = (("start_offset_s", 1e9), ("end_offset_s", 1e9), ("fps", 240.0))
+"""A field of it -> its greatest value."""
 
 AUDIO_FORMATS: Final = {
     "wav": "audio/wav",
@@ -172,8 +178,29 @@ def _video_part(part: Json, path: str) -> Part:
     else:
         media = parse_media(url, where)
     _check_modality(media, "video", where)
-    known = ("type", "video_url", "input_video", "video")
-    return Video(media, extra=_kept(part, known, "video_url", inner, ("url", "data")), path=path)
+    known = ("type", "video_url", "input_video", "video", CLIP)
+    extra = _kept(part, known, "video_url", inner, ("url", "data"))
+    if part.get(CLIP) is not None:
+        media.clip, rest_ = _clip(fields(part[CLIP], f"{path}.{CLIP}"), f"{path}.{CLIP}")
+        if rest_:
+            extra = {DIALECT: {**(extra or {}).get(DIALECT, {}), CLIP: rest_}}
+    return Video(media, extra=extra, path=path)
+
+
+def _clip(given: Json, path: str) -> tuple[Clip | None, Json | None]:
+    """(the piece that is meant, the fields that are not known)."""
+    start, end, fps = (
+        None if given.get(name) is None else number(given[name], f"{path}.{name}", 0, most) for name, most in _CLIP
+    )
+    if start is not None and end is not None and end < start:
+        raise BadRequest(f"`{path}` ends before it starts", param=path)
+    clip = None if start is end is fps is None else Clip(start, end, fps)
+    return clip, rest(given, [name for name, _ in _CLIP])
+
+
+def _render_clip(clip: Clip) -> Json:
+    values = zip(_CLIP, (clip.start, clip.end, clip.fps), strict=True)
+    return {name: value for (name, _), value in values if value is not None}
 
 
 def _file_part(part: Json, path: str) -> Part:
@@ -287,6 +314,8 @@ def render_part(part: Part, extras: Container[str] | None) -> Json:
         out = _render_audio(part.media)
     elif isinstance(part, Video):
         out = {"type": "video_url", "video_url": {"url": _url(part.media, part.path)}}
+        if part.media.clip is not None and (extras is None or CLIP in extras):
+            out[CLIP] = _render_clip(part.media.clip)
     elif isinstance(part, Document):
         out = _render_file(part.media)
     elif isinstance(part, Refusal):

@@ -271,3 +271,22 @@ def test_a_choice_of_texts_needs_a_server_that_can_be_held_to_it() -> None:
     with pytest.raises(UnsupportedParameter):
         ready(request, replace(PLAIN, extras=frozenset()))
     assert ready(request, replace(PLAIN, extras=frozenset({"structured_outputs"})))[0] is request
+
+
+def test_a_result_that_says_it_failed_is_named_unless_its_words_tell() -> None:
+    def dropped(result: ToolResult, manner: Manner = PLAIN) -> list[str]:
+        return ready(chat(Message("tool", [result])), manner)[1]
+
+    assert dropped(ToolResult("c", [Text("boom")], is_error=True)) == ["messages[].is_error"]
+    assert dropped(ToolResult("c", [Text("fine")])) == []
+    assert dropped(ToolResult("c", {"error": "boom"}, is_error=True)) == []
+    assert dropped(ToolResult("c", [Text("boom")], is_error=True), Manner(extras=frozenset({"is_error"}))) == []
+
+
+def test_fields_that_came_in_another_dialect_are_named() -> None:
+    part = Text(
+        "x", extra={"gemini": {"partMetadata": {}, "bad\r\nname": 1}, "gemini.form": {"mimeType": "text/plain"}}
+    )
+    tool = Tool("f", None, {}, extra={"gemini": {"behavior": "BLOCKING"}})
+    _, dropped = ready(chat(Message("user", [part]), tools=[tool]))
+    assert sorted(dropped) == ["gemini.?", "gemini.behavior", "gemini.partMetadata"]

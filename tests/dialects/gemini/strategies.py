@@ -274,7 +274,7 @@ def choices(draw: Any) -> Choice:
             [
                 ("tool_calls" if called else "stop", None),
                 ("length", None),
-                ("content_filter", None),
+                ("content_filter", "SAFETY"),
                 ("content_filter", "RECITATION"),
                 ("tool_calls" if called else "stop", "LANGUAGE"),
                 ("stop", "MALFORMED_FUNCTION_CALL"),

@@ -174,12 +174,13 @@ def test_an_error_after_content_keeps_what_came() -> None:
         ("stop", "stop", None),
         ("MAX_TOKENS", "length", None),
         ("CONTINUATION", "length", "CONTINUATION"),
-        ("SAFETY", "content_filter", None),
+        ("SAFETY", "content_filter", "SAFETY"),
         ("RECITATION", "content_filter", "RECITATION"),
         ("MODEL_ARMOR", "content_filter", "MODEL_ARMOR"),
         ("LANGUAGE", "stop", "LANGUAGE"),
         ("MALFORMED_FUNCTION_CALL", "stop", "MALFORMED_FUNCTION_CALL"),
         ("SOMETHING_NEW", "stop", "SOMETHING_NEW"),
+        ("FINISH_REASON_UNSPECIFIED", "stop", "FINISH_REASON_UNSPECIFIED"),
     ],
 )
 def test_how_it_ended(reason: str, finish: str, native: str | None) -> None:
@@ -188,6 +189,27 @@ def test_how_it_ended(reason: str, finish: str, native: str | None) -> None:
     again = render_answer(parse_answer(chunk({"text": "x"}, finish=reason)))["candidates"][0]["finishReason"]
     # an answer that is to be continued would make clients ask again by themselves
     assert again == ("MAX_TOKENS" if reason == "CONTINUATION" else reason.upper())
+
+
+def test_a_call_that_the_model_did_not_mean_is_told_and_not_given() -> None:
+    """https://ai.google.dev/api/generate-content#FinishReason"""
+    for reason in ("MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL"):
+        parts = ({"text": "x"}, {"functionCall": {"name": "f", "args": {"a": 1}}})
+        choice = parse_answer(chunk(*parts, finish=reason)).choices[0]
+        assert choice.parts == [Text("x")] and (choice.finish, choice.native) == ("stop", reason)
+        assert choice.note == 'Malformed function call: f({"a": 1})'
+
+
+def test_an_error_behind_events_as_plain_json() -> None:
+    """Servers break off a stream with the body of an error, over several lines, as it is."""
+    error = {"error": {"code": 503, "message": "overloaded", "status": "UNAVAILABLE"}}
+    for text in (json.dumps(error, indent=2), json.dumps([error], indent=2), json.dumps(error)):
+        for end in ("", "\n"):
+            body = sse(chunk({"text": "a"})) + text.encode() + end.encode()
+            for events in (decode(body), decode(body, *range(1, len(body)))):
+                fault = events[-1]
+                assert isinstance(fault, Fault) and (fault.message, fault.status) == ("overloaded", 503)
+    assert decode(sse(chunk({"text": "a"})) + b"<html>\n}\n")[-1].code == "upstream_truncated"
 
 
 def test_a_blocked_prompt_is_a_refusal() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.canonical.content import (
     Audio,
+    Clip,
     Document,
     Image,
     Media,
@@ -51,7 +52,16 @@ images = st.builds(
 audios = st.builds(
     Audio, media("audio/wav", "audio/mpeg", "audio/ogg", "application/ogg", "", "audio/mp4"), extra=extras
 )
-videos = st.builds(Video, media("video/mp4", "video/webm", ""), extra=extras)
+clips = st.builds(Clip, st.none() | st.just(1.5), st.just(20.0), st.none() | st.just(2.0))
+videos = st.builds(
+    Video,
+    st.builds(
+        lambda m, c: Media(m.mime, m.base64, m.octets, m.url, m.file_id, clip=c),
+        media("video/mp4", "video/webm", ""),
+        st.none() | clips,
+    ),
+    extra=extras,
+)
 documents = st.builds(
     Document,
     st.builds(

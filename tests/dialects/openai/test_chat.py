@@ -98,7 +98,7 @@ def test_unknown_fields_are_dropped_and_named() -> None:
         ({"logprobs": 3}, "logprobs"),
         ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
         ({"top_logprobs": 2}, "top_logprobs"),
-        ({"stop": ["a"] * 5}, "stop"),
+        ({"stop": ["a"] * 6}, "stop"),
         ({"stop": ["a", ""]}, "stop[1]"),
         ({"stop": ["a", 1]}, "stop[1]"),
         ({"logit_bias": {"5": 101}}, "logit_bias.5"),

@@ -143,11 +143,30 @@ def test_tool_calls() -> None:
         "extra_content": 1,
     }
     assert deltas == [
-        {"role": "assistant", "content": None, "tool_calls": [first]},
+        {"role": "assistant", "tool_calls": [first]},
         {"tool_calls": [{"index": 1, "id": "b", "type": "custom", "custom": {"name": "g", "input": ""}}]},
         {"tool_calls": [{"index": 1, "custom": {"input": "free"}}]},
         {"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]},
         {"tool_calls": [{"index": 0, "function": {"arguments": ""}, "late": 2}]},
+        {},
+    ]
+
+
+def test_a_call_that_comes_whole_is_one_chunk() -> None:
+    """Two of them with a signature, as servers send them that know no pieces of calls."""
+    events: list[Event] = [Start()]
+    for n in (0, 1):
+        events += [
+            PartStart(0, n, "tool_call", f"c{n}", "f"),
+            PartDelta(0, n, arguments='{"a": 1}', signature=None if n else "c2ln"),
+            PartEnd(0, n),
+        ]
+    got = payloads(ChatEncoder("m").encode([*events, ChoiceEnd(0, "tool_calls"), End()]))
+    call = {"index": 0, "id": "c0", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+    signed = {**call, "extra_content": {"google": {"thought_signature": "c2ln"}}}
+    assert [c["choices"][0]["delta"] for c in got[:-1]] == [
+        {"role": "assistant", "tool_calls": [signed]},
+        {"tool_calls": [{**call, "index": 1, "id": "c1"}]},
         {},
     ]
 

@@ -6,6 +6,7 @@ import pytest
 
 from gateway.canonical.content import (
     Audio,
+    Clip,
     Document,
     Image,
     Media,
@@ -83,6 +84,14 @@ WAV = "data:audio/wav;base64,AAAA"
             Audio(Media("audio/wav", "AAAA")),
         ),
         ({"type": "image_url", "image_url": Segments([PNG.encode()])}, Image(Media("image/png", "AAAA"))),
+        (
+            {
+                "type": "video_url",
+                "video_url": {"url": MP4},
+                "video_metadata": {"fps": 2.0, "start_offset_s": 10, "end_offset_s": 20.5, "x": 1},
+            },
+            Video(Media("video/mp4", "AAAA", clip=Clip(10, 20.5, 2.0)), extra={"openai": {"video_metadata": {"x": 1}}}),
+        ),
     ],
 )
 def test_every_spelling(value: Any, wanted: Part) -> None:
@@ -113,6 +122,11 @@ def test_every_spelling(value: Any, wanted: Part) -> None:
         ({"type": "input_audio", "input_audio": {"format": "wav"}}, f"{P}.input_audio.data"),
         ({"type": "input_audio", "input_audio": "AAAA"}, f"{P}.input_audio"),
         ({"type": "video", "video": ["AAAA"]}, f"{P}.video"),
+        ({"type": "video", "video": MP4, "video_metadata": {"fps": "x"}}, f"{P}.video_metadata.fps"),
+        (
+            {"type": "video", "video": MP4, "video_metadata": {"start_offset_s": 2, "end_offset_s": 1}},
+            f"{P}.video_metadata",
+        ),
         ({"type": "file", "file": {"filename": "x"}}, f"{P}.file.file_data"),
         ({"type": "input_file"}, f"{P}.file_data"),
         ({"type": "text"}, f"{P}.text"),

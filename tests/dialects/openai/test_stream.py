@@ -141,8 +141,10 @@ def test_recorded_streams_survive_their_own_encoding(name: str) -> None:
     answer = fold(events)
     encoder = ChatEncoder(answer.model, include_usage=True)
     one_by_one = b"".join(encoder.encode([e]) for e in events)
-    assert one_by_one == ChatEncoder(answer.model, include_usage=True).encode(events)
-    assert fold(decode(one_by_one)) == answer
+    together = ChatEncoder(answer.model, include_usage=True).encode(events)
+    assert fold(decode(one_by_one)) == fold(decode(together)) == answer
+    # a call that came whole is one chunk; nothing else depends on what comes together
+    assert one_by_one == together or any(isinstance(e, PartStart) and e.kind == "tool_call" for e in events)
 
 
 @pytest.mark.parametrize("name", STREAMS)
