@@ -37,6 +37,8 @@ Dialect = Literal["openai", "anthropic", "gemini"]
 
 ABOUT: Final = 64 * 1024
 """Octets of what a client says of its file before it sends it, and of a field of a form."""
+AROUND: Final = 1024 * 1024
+"""Octets of a form beside its file: heads, fields, and what means nothing."""
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::\d{1,5})?")
 _VERSIONS = "/v1beta", "/v1alpha", "/v1"
 
@@ -165,8 +167,10 @@ class _Receiver:
         fields: dict[str, bytes] = {}
         upload: Upload | None = None
         part: Part | None = None
+        around = 0  # octets that are none of the file
         with contextlib.ExitStack() as stack:
             async for data in self._pieces(request):
+                around += len(data)
                 for event in reader.feed(data):
                     if isinstance(event, Part):
                         part = event
@@ -182,8 +186,11 @@ class _Receiver:
                     elif isinstance(event, bytes) and part is not None:
                         if part.filename is not None and upload is not None:
                             await self._files.write(upload, event)
+                            around -= len(event)
                         else:
                             _add_field(fields, part.name[:80], event)
+                if around > AROUND:
+                    raise TooLarge(f"a form may have {AROUND} octets beside its file")
             if not reader.done:
                 raise BadRequest("the form is cut")
             if upload is None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gateway.server.files import AROUND
 from tests.conftest import GatewayFor, Upstreams
 from tests.faults import answers
 from tests.faults.rawclient import Response, request_bytes
@@ -254,6 +255,20 @@ async def test_fields_without_content_are_counted_too(upstreams: Upstreams, gate
         kind, body = form(*((f'name="f{i}"', b"") for i in range(most)), file)
         got = await send(gateway, "POST", "/v1/files", {"Authorization": f"Bearer {KEY}", **kind}, body)
         assert got.status == status, got.body
+
+
+@pytest.mark.parametrize("where", ["before", "between", "behind"])
+async def test_what_means_nothing_in_a_form_has_an_end(where: str, upstreams: Upstreams, gateway_for: GatewayFor):
+    """The file itself may be larger than all that stands around it."""
+    [wire] = await upstreams()
+    gateway = await locked(wire, gateway_for)
+    signs = {"Authorization": f"Bearer {KEY}"}
+    for much, status in ((1000, 200), (AROUND, 413)):
+        fields = [('name="same"', b"")] * (much // 55 if where == "between" else 0)
+        kind, body = form(*fields, ('name="file"; filename="a.bin"', bytes(2 * AROUND)))
+        body = {"before": bytes(much) + b"\r\n" + body, "between": body, "behind": body + bytes(much)}[where]
+        got = await send(gateway, "POST", "/v1/files", {**signs, **kind}, body)
+        assert got.status == status, (much, got.body)
 
 
 @pytest.mark.parametrize(
