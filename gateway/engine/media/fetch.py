@@ -12,7 +12,9 @@ import socket
 import ssl
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import urljoin
 
 import httpx2
@@ -73,10 +75,14 @@ class Fetcher:
     ) -> None:
         self._memory = memory
         self._store = store
-        self._resolve = resolve or _resolve
+        self._names = Names()
+        self._resolve = resolve or self._names
         self._transport = transport
         self._tls: ssl.SSLContext | None = None
         self._busy = asyncio.Semaphore(AT_ONCE)
+
+    def close(self) -> None:
+        self._names.close()
 
     async def fetch(self, url: str, guard: Guard, limit: int, path: str | None = None) -> Fetched:
         """The medium at `url`, of at most `limit` octets. Raises BadRequest, TooLarge, UnsupportedMedia with `path`."""
@@ -215,7 +221,22 @@ def _failed(why: str, path: str | None) -> BadRequest:
     return BadRequest(f"the medium could not be fetched: {why}", param=path, code="media_not_fetched")
 
 
-async def _resolve(host: str, port: int) -> Sequence[str]:
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    # more machines have a way to the one of the old kind
-    return sorted(dict.fromkeys(str(info[4][0]) for info in found), key=lambda ip: ":" in ip)
+class Names:
+    """Looks names up, in threads of its own: a name service that is slow, or made to be, would take those in which the
+    addresses of servers are looked up."""
+
+    def __init__(self) -> None:
+        self._threads: Executor | None = None
+
+    async def __call__(self, host: str, port: int) -> Sequence[str]:
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(AT_ONCE, "names of media")
+        look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().run_in_executor(self._threads, look_up)
+        # more machines have a way to the one of the old kind
+        return sorted(dict.fromkeys(str(info[4][0]) for info in found), key=lambda ip: ":" in ip)
+
+    def close(self) -> None:
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._threads = None

@@ -83,6 +83,7 @@ class MediaStage:
         return Able(sound=there, pictures=there, fetch=settings.media.remote != "off")
 
     async def close(self) -> None:
+        self._fetcher.close()
         await self.workers.close()
 
     async def ready(

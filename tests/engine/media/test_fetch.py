@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
 from base64 import b64decode
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
@@ -250,3 +252,30 @@ async def test_a_real_socket(monkeypatch: pytest.MonkeyPatch) -> None:
             await fetcher.fetch(f"http://localhost:{port}/a", Guard(), 1 << 20)
     assert len(seen) == 2
     assert module.TOTAL_SECONDS >= module.SLOW_SECONDS
+
+
+async def test_a_slow_name_service_does_not_keep_others_from_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop's own threads, in which servers' names are looked up, stay free."""
+    answer, real, asked = threading.Event(), socket.getaddrinfo, threading.Semaphore(0)
+
+    def look_up(host: Any, *args: Any, **more: Any) -> Any:
+        if str(host).endswith(".example"):
+            asked.release()
+            answer.wait(10)
+            raise socket.gaierror("no such name")
+        return real(host, *args, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    fetcher = Fetcher(Store(0))
+    try:
+        waiting = [asyncio.create_task(fetcher.fetch(f"https://h{i}.example/", GUARDED, 9)) for i in range(50)]
+        for _ in range(4):
+            while not asked.acquire(blocking=False):
+                await asyncio.sleep(0)
+        async with asyncio.timeout(2):
+            assert await asyncio.get_running_loop().getaddrinfo("localhost", 80)
+    finally:
+        answer.set()
+        fetcher.close()
+        ended = await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(isinstance(e, BadRequest) for e in ended)
