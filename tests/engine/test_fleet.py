@@ -107,6 +107,12 @@ def test_a_configured_name_goes_before_the_last_part_of_a_path():
     assert [n.public for n in fleet.names()] == ["gemma", "other", "auto"]
 
 
+def test_auto_has_one_model_of_one_server_once():
+    fleet, _ = fleet_of({"model": "a"}, {"model": "alias"}, {"model": "b"})
+    serves(fleet, Model("a", aliases=["alias"]), "b")
+    assert sorted(d.candidate.target.model for d in fleet.resolve("auto").deployments) == ["a", "b"]
+
+
 # ---- reloads ----
 
 
@@ -130,9 +136,3 @@ def test_a_configuration_that_can_not_be_used_changes_nothing(monkeypatch):
     with pytest.raises(ImportError):
         fleet.apply(configured(OPEN, backend={"url": "http://127.0.0.1:10"}))
     assert fleet.servers["one"] is server and only(fleet, "m0").candidate.state == "ready"
-
-
-def test_auto_has_one_model_of_one_server_once():
-    fleet, _ = fleet_of({"model": "a"}, {"model": "alias"}, {"model": "b"})
-    serves(fleet, Model("a", aliases=["alias"]), "b")
-    assert sorted(d.candidate.target.model for d in fleet.resolve("auto").deployments) == ["a", "b"]
