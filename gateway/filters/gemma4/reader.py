@@ -46,12 +46,10 @@ class Gemma4Reader(CallReader):
         self._served = kind == "thinking"
         self._marked = False
 
-    def line(self, text: str) -> bool:
-        """Unless a call without its marker may begin in it."""
-        begins = self._prev == "\n" and text[0] in "c:"
-        if self._heads and self._kind == "text" and (begins or _LINE_HEAD.search(text)):
-            return False
-        return super().line(text)
+    @property
+    def line_head(self) -> re.Pattern[str] | None:
+        """Where a call without its marker may begin."""
+        return _LINE_HEAD if self._heads and self._kind == "text" else None
 
     # the machine
 

@@ -5,6 +5,7 @@ Parts are numbered anew from the first change on; what belongs to text that was 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -74,16 +75,16 @@ class Lane:
             self._calls += 1
         out.append(e if number == e.part else replace(e, part=number))
 
-    def passed(self, text: str) -> None:
-        self._reader.passed(text)
+    def passed(self, text: str, lines: str) -> None:
+        self._reader.passed(text, lines)
 
     @property
     def at_line(self) -> bool:
         return self._reader.at_line
 
-    def line(self, passed: str, text: str) -> bool:
-        self._reader.passed(passed)
-        return self._reader.line(text)
+    @property
+    def line_head(self) -> re.Pattern[str] | None:
+        return self._reader.line_head
 
     def delta(self, e: PartDelta, out: list[Event]) -> bool:
         """True: more text of this part goes on in `open` as it is, if nothing special is in it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -33,11 +34,12 @@ Piece = Said | Call
 class Reader(Protocol):
     """Reads the text of one choice.
 
-    `quick`: a text without line breaks, backticks and characters that begin a marker would come back from `feed` as it
-    is, and change nothing but the last character (`passed`); `at_line`: not here, at the beginning of a line. `line`:
-    the same for a text with line breaks or at the beginning of a line; True if it would, and then the reader has heard
-    it. `idle`: nothing is held back. `late`: a thought ended that never began, after text was already told. `repairs`:
-    short codes of everything that was altered beyond clean grammar, each once.
+    `quick`: a text without backticks and characters that begin a marker would come back from `feed` as it is, but where
+    `line_head` stands in it (a line break and what may begin something behind it). `passed` tells afterwards the last
+    such text and, in `lines`, what matters of all of them for where lines begin: the last line break, if there was one,
+    and an x if something stands behind it. `at_line`: nothing but white space is on the line so far. `idle`: nothing
+    is held back. `late`: a thought ended that never began, after text was already told. `repairs`: short codes of
+    everything that was altered beyond clean grammar, each once.
     """
 
     quick: bool
@@ -47,10 +49,11 @@ class Reader(Protocol):
     @property
     def at_line(self) -> bool: ...
     @property
+    def line_head(self) -> re.Pattern[str] | None: ...
+    @property
     def idle(self) -> bool: ...
     def begin(self, kind: Kind) -> None: ...
-    def passed(self, text: str) -> None: ...
-    def line(self, text: str) -> bool: ...
+    def passed(self, text: str, lines: str) -> None: ...
     def feed(self, text: str) -> list[Piece]: ...
     def end(self, finish: Finish | None) -> list[Piece]: ...
 

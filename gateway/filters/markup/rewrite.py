@@ -6,6 +6,7 @@ numbered anew from the first change on.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -48,8 +49,10 @@ class MarkupFilter:
         self._hot: Lane | None = None
         self._hot_choice = self._hot_part = self._hot_out = -1
         self._hot_mixed = self._hot_line = False
+        self._hot_head: re.Pattern[str] | None = None
         self._passed = ""
-        self._plain = False  # text of the part at hand goes on as it is, and not at the beginning of a line
+        self._lines = ""  # what passed, as far as it matters for where lines begin
+        self._plain = False  # text of the part at hand goes on as it is
 
     @property
     def repairs(self) -> list[str]:
@@ -57,17 +60,21 @@ class MarkupFilter:
         return list(dict.fromkeys(code for lane in self._lanes.values() for code in lane.repairs))
 
     def feed(self, events: list[Event]) -> list[Event]:
-        if self._plain and len(events) == 1:
-            e = events[0]  # the usual case: one more word of a text
-            if type(e) is PartDelta and e.part == self._hot_part and e.choice == self._hot_choice:
-                text = e.text
-                if text and not ("<" in text or "\n" in text or "`" in text or (self._lead and self._lead in text)):
-                    self._passed = text
+        if self._plain:
+            if len(events) == 1:
+                e = events[0]  # the usual case: one more word of a text
+                if type(e) is PartDelta and e.part == self._hot_part and e.choice == self._hot_choice:
+                    text = e.text
+                    if not ("<" in text or "`" in text or (self._lead and self._lead in text)) and (
+                        not (self._hot_line or "\n" in text) or self._line(text)
+                    ):
+                        if text:
+                            self._passed = text
+                        return events
+            else:
+                more = self._more(events)
+                if more is not None and self._passes(more):
                     return events
-        if self._hot is not None and self._hot_out == self._hot_part and not self._hot_mixed:
-            more = self._more(events)
-            if more is not None and self._passes(more):
-                return events
         out: list[Event] = []
         for e in events:
             if (
@@ -88,9 +95,6 @@ class MarkupFilter:
     def _more(self, events: list[Event]) -> str | None:
         """The text of events that only go on with the part at hand; None if there are others."""
         part, choice = self._hot_part, self._hot_choice
-        if len(events) == 1:
-            e = events[0]
-            return e.text if type(e) is PartDelta and e.part == part and e.choice == choice else None
         texts = []
         for e in events:
             if type(e) is not PartDelta or e.part != part or e.choice != choice:
@@ -109,17 +113,21 @@ class MarkupFilter:
         return True
 
     def _line(self, text: str) -> bool:
-        """Of line breaks the reader must hear. False: it must look."""
-        hot = self._hot
-        if text and hot is not None:
-            if not hot.line(self._passed, text):
+        """A text with line breaks, or at the beginning of a line. False: the reader must look at it."""
+        head = self._hot_head
+        if head is not None:
+            before = "\n" if self._hot_line and (not self._passed or self._passed[-1] == "\n") else ""
+            if head.search(before + text):
                 return False
-            self._hot_line = hot.at_line
-            self._note_plain()
+        at = text.rfind("\n")
+        if at >= 0:
+            rest = text[at + 1 :]
+            self._hot_line = not rest or rest.isspace()
+            self._lines = "\n" if self._hot_line else "\nx"
+        elif text and not text.isspace():
+            self._hot_line = False
+            self._lines += "x"
         return True
-
-    def _note_plain(self) -> None:
-        self._plain = not (self._hot_line or self._hot_mixed) and self._hot_out == self._hot_part >= 0
 
     def _cool(self) -> None:
         """The slow way: the reader hears what passed it by."""
@@ -128,8 +136,8 @@ class MarkupFilter:
         if hot is not None:
             self._hot_choice = self._hot_part = -1
             if self._passed:
-                hot.passed(self._passed)
-                self._passed = ""
+                hot.passed(self._passed, self._lines)
+                self._passed = self._lines = ""
 
     def _one(self, e: Event, out: list[Event]) -> None:
         if isinstance(e, PartDelta):
@@ -137,8 +145,8 @@ class MarkupFilter:
             self._hot = lane if lane.delta(e, out) else None
             if self._hot is not None:
                 self._hot_choice, self._hot_part, self._hot_out = e.choice, e.part, lane.open
-                self._hot_mixed, self._hot_line = lane.mixed(e.part), lane.at_line
-                self._note_plain()
+                self._hot_mixed, self._hot_line, self._hot_head = lane.mixed(e.part), lane.at_line, lane.line_head
+                self._plain = not self._hot_mixed and self._hot_out == self._hot_part >= 0
             else:
                 self._hot_part = -1
                 self._plain = False

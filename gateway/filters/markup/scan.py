@@ -74,20 +74,19 @@ class TagReader:
         self._boundary(kind)
         self.quick = False
 
-    def passed(self, text: str) -> None:
-        if text:
-            self._prev = text[-1]
-            self._tail[self._kind] = ""
+    def passed(self, text: str, lines: str) -> None:
+        if lines:
+            self._code.feed(lines)
+        self._prev = text[-1]
+        self._tail[self._kind] = ""
 
     @property
     def at_line(self) -> bool:
         return self._code.line_start and self._kind == "text"
 
-    def line(self, text: str) -> bool:
-        self._code.feed(text)
-        self._prev = text[-1]
-        self._tail[self._kind] = ""
-        return True
+    @property
+    def line_head(self) -> re.Pattern[str] | None:
+        return None
 
     def feed(self, text: str) -> list[Piece]:
         self._buf = self._buf[self._pos :] + text if self._pos < len(self._buf) else text
