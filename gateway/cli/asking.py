@@ -56,7 +56,8 @@ def explain(args: argparse.Namespace) -> int:
     status, out = _ask(args, lambda asking: asking.explain(body))
     if status != 200:
         what = out.get("error", {}).get("message") or f"the gateway answers {status}"
-        raise Refused(f"{args.body}: {what}", code=2 if status < 500 else 1)
+        # a model that is not there may be there tomorrow; the rest of 4xx is about what was sent
+        raise Refused(f"{args.body}: {what}", code=1 if status == 404 or status >= 500 else 2, more=out)
     if args.json:
         print(json.dumps(out, indent=2))
     else:

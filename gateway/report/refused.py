@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from gateway.settings import ConfigErrors, NoCredentials, NotBuilt
@@ -14,11 +14,13 @@ from gateway.settings import ConfigErrors, NoCredentials, NotBuilt
 class Refused(Exception):
     """A command ends here. `text` names the place and what was found, `fix` what to type or change; `code` is the exit
     code: 1 it did not work out, 2 the input is wrong. `command`: the words of the command, where they are known better
-    than by who prints it."""
+    than by who prints it. `more`: what a program is told beside, as JSON."""
 
-    def __init__(self, text: str, fix: str = "", *, code: int = 2, command: str = "") -> None:
+    def __init__(
+        self, text: str, fix: str = "", *, code: int = 2, command: str = "", more: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__(f"{text}: {fix}" if fix else text)
-        self.text, self.fix, self.code, self.command = text, fix, code, command
+        self.text, self.fix, self.code, self.command, self.more = text, fix, code, command, more or {}
 
 
 class Arguments(argparse.ArgumentParser):
@@ -72,13 +74,15 @@ def _refusal(error: Refused | ConfigErrors | NotBuilt, command: str, argv: Seque
 
 
 def _view(error: Refused | ConfigErrors | NotBuilt) -> dict[str, Any]:
+    more: Mapping[str, Any] = {}
     if isinstance(error, Refused):
         problems = [_problem(error.text, fix=error.fix)]
+        more = error.more
     elif isinstance(error, NotBuilt):
         problems = [_problem("this version does not do it", path=n, fix="take it out") for n in error.names]
     else:
         problems = [_problem(p.message, source=p.source, path=p.path, line=p.line) for p in error.problems]
-    return {"ok": False, "problems": problems}
+    return {"ok": False, "problems": problems, **more}
 
 
 def _problem(message: str, *, source: str = "", path: str = "", line: int | None = None, fix: str = "") -> Any:
