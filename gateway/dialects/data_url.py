@@ -20,6 +20,8 @@ _HEAD_SIZE: Final = 512
 _BODY = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 _MIME = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+")
 _WEB = re.compile(r"https?://[^\s/?#\\]+[^\s\\]*", re.IGNORECASE)
+_COMMAS = re.compile(r"data:[^;,]*(?:;[^;,=]+=[^;]*)+;\s*base64\s*,", re.IGNORECASE)
+"""Browsers write a recording's codecs as they are: `data:video/webm;codecs=vp8,opus;base64,...`."""
 _STANDARD = str.maketrans("-_", "+/")
 _STANDARD_BYTES = bytes.maketrans(b"-_", b"+/")
 FRAMES: Final = "video/jpeg"
@@ -43,7 +45,8 @@ def parse_media(value: Base64, path: str, name: str | None = None, detail: str |
 def parse_data_url(value: Base64, path: str) -> tuple[str, Base64]:
     """`data:image/png;base64,AAAA` -> ("image/png", "AAAA"). Parameters of the type are dropped."""
     head = value[:_HEAD_SIZE] if isinstance(value, str) else value.head(_HEAD_SIZE)
-    comma = head.find(",")
+    found = _COMMAS.match(head)
+    comma = found.end() - 1 if found else head.find(",")
     if comma < 0:
         raise BadRequest("the data: URL has no comma between its type and its data", param=path)
     kind, *parameters = head[5:comma].split(";")

@@ -142,6 +142,13 @@ def test_what_passes() -> None:
     assert parse_media("data:;base64,AAAA", PATH).mime == ""
 
 
+@pytest.mark.parametrize("parameters", ["codecs=vp8,opus", 'codecs="avc1.64003E,mp4a.40.2"', "a=b,c;name=x,y,z.webm"])
+def test_commas_in_the_parameters_of_a_recording(parameters: str) -> None:
+    for value in (url := f"data:video/webm;{parameters};base64,AAAA", cut(url, 20)):
+        media = parse_media(value, PATH)
+        assert (media.mime, plain(media.base64 or "")) == ("video/webm", "AAAA")
+
+
 def test_a_list_of_frames() -> None:
     media = parse_media("data:video/jpeg;base64,AAAA,AA", PATH)
     assert (media.mime, media.base64) == ("video/jpeg", "AAAA,AA==")

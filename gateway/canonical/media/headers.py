@@ -54,6 +54,9 @@ def read_header(media: Media, modality: str) -> Header:
     octets = Octets(media)
     head = octets.read(0, HEAD)
     header = Header(mime=sniff(head, modality), size=octets.size)
+    if head.startswith(b"ID3"):  # before MP3 as a rule, and before whatever else players have met
+        behind = sniff(octets.read(sounds.tag_of(octets), HEAD), "audio")
+        header.mime = behind if behind.startswith("audio/") else header.mime
     if not header.mime:
         return header
     reader = _READERS.get(header.mime)

@@ -10,8 +10,16 @@ from gateway.canonical.media.octets import Octets
 
 _CHUNKS = 64
 _NEAR = 64 * 1024
-_STREAMED = (0, 0x7FFFFFFF, 0xFFFFFFFF, 0x7FFFF000, 0xFFFFF000)
+_STREAMED = (0, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0x7FFFF000, 0xFFFFF000)
 """Lengths that are written where the real one is not known yet."""
+
+
+def tag_of(octets: Octets) -> int:
+    """Octets of the ID3 tag that stands before a sound, with its pictures: https://id3.org/id3v2.4.0-structure"""
+    head = octets.read(0, 10)
+    if head[:3] != b"ID3" or len(head) < 10:
+        return 0
+    return 10 + sum((b & 0x7F) << shift for b, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
 
 
 def read_wav(octets: Octets, header: Header) -> None:
@@ -32,7 +40,9 @@ def read_wav(octets: Octets, header: Header) -> None:
                 header.problem = "its header has no sample rate"
         elif name == b"data":
             here = octets.size - at - 8
-            if length > here and length & ~0xFF not in {s & ~0xFF for s in _STREAMED} and octets.read(0, 4) == b"RIFF":
+            if here <= 0:
+                header.problem = "there is no sound in it"
+            elif length > here and length & ~0xFF not in {s & ~0xFF for s in _STREAMED} and octets.read(0, 4) == b"RIFF":
                 header.problem = f"it is cut: its header promises {length} octets, {here} are here"
             header.seconds = min(length, here) / rate if rate and length else here / rate if rate else None
             return
@@ -57,7 +67,7 @@ def read_aiff(octets: Octets, header: Header) -> None:
 
 def read_flac(octets: Octets, header: Header) -> None:
     """STREAMINFO: https://www.rfc-editor.org/rfc/rfc9639#section-8.2"""
-    info = octets.read(8, 18)
+    info = octets.read(tag_of(octets) + 8, 18)
     if len(info) == 18:
         bits = int.from_bytes(info[10:18], "big")
         rate, count = bits >> 44, bits & ((1 << 36) - 1)
@@ -73,10 +83,7 @@ _MP3_KBIT = (
 
 def read_mp3(octets: Octets, header: Header) -> None:
     """The count of frames in a Xing or VBRI header, else the first frame's bit rate."""
-    at = 0
-    tag = octets.read(0, 10)
-    if tag[:3] == b"ID3" and len(tag) == 10:
-        at = 10 + sum((b & 0x7F) << shift for b, shift in zip(tag[6:10], (21, 14, 7, 0), strict=True))
+    at = tag_of(octets)
     near = octets.read(at, 4096)
     for i in range(len(near) - 4):
         found = _mp3_frame(near[i : i + 4])
@@ -113,7 +120,8 @@ _AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 120
 
 def read_aac(octets: Octets, header: Header) -> None:
     """ADTS: the average size of the first frames, 1,024 samples each."""
-    near = octets.read(0, _NEAR)
+    start = tag_of(octets)
+    near = octets.read(start, _NEAR)
     at = count = rate = 0
     while at + 7 <= len(near) and near[at] == 0xFF and near[at + 1] & 0xF6 == 0xF0:
         index = near[at + 2] >> 2 & 15
@@ -122,7 +130,7 @@ def read_aac(octets: Octets, header: Header) -> None:
             break
         rate, count, at = _AAC_RATES[index], count + 1, at + length
     if count and rate:
-        header.seconds = octets.size / (at / count) * 1024 / rate
+        header.seconds = (octets.size - start) / (at / count) * 1024 / rate
 
 
 _AMR = (13, 14, 16, 18, 20, 21, 27, 32, 6)

@@ -133,6 +133,16 @@ def test_mp3_without_a_count_goes_by_its_bit_rate() -> None:
     assert read_header(Media(octets=frame * 40), "audio").seconds == pytest.approx(40 * 417 / 16000)
 
 
+def test_what_stands_behind_a_tag_with_a_large_picture() -> None:
+    tag = b"ID3\x04\0\0" + bytes([0, 6, 26, 0]) + bytes(6 << 14 | 26 << 7)
+    adts = b"\xff\xf1\x60\x40\x20\x00\xfc" + bytes(249)  # 256 octets, 16 kHz
+    flac = b"fLaC\x00\x00\x00\x22" + bytes(10) + struct.pack(">Q", 16000 << 44 | 32000) + bytes(16)
+    mp3 = b"\xff\xfb\x90\x00" + bytes(413)
+    found = [read_header(Media(octets=tag + x), "audio") for x in (adts * 50, flac, mp3 * 40, bytes(500))]
+    assert [h.mime for h in found] == ["audio/aac", "audio/flac", "audio/mpeg", "audio/mpeg"]
+    assert [h.seconds for h in found[:3]] == pytest.approx([3.2, 2.0, 40 * 417 / 16000], rel=0.01)
+
+
 def test_amr() -> None:
     assert read_header(Media(octets=b"#!AMR\n" + (b"\x3c" + bytes(31)) * 50), "audio").seconds == pytest.approx(1.0)
 
@@ -153,6 +163,8 @@ def png(width: int, height: int) -> bytes:
 HOSTILE = [
     (wav(4_000_000_000, 1000), "promises 4000000000 octets, 1000 are here"),
     (wav(1000, 1000, rate=0), "no sample rate"),
+    (wav(0, 0), "no sound in it"),
+    (wav(0xFFFFFFFF, 0), "no sound in it"),
     (png(65_000, 65_000), "65000 x 65000 pixels"),
     (png(1, 2**31), "pixels"),
     (b"GIF89a" + struct.pack("<2H", 65_535, 65_535), "pixels"),
@@ -166,7 +178,7 @@ def test_refused_from_the_header(data: bytes, words: str) -> None:
 
 
 def test_what_was_written_to_a_pipe_is_no_lie() -> None:
-    for length in (0xFFFFFFFF, 0x7FFFFFFF, 0xFFFFFF00 + 0x21):
+    for length in (0xFFFFFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFF00 + 0x21):
         header = read_header(Media(octets=wav(length, 32000)), "audio")
         assert (header.seconds, header.problem) == (1.0, "")
     assert MOST_PIXELS > 108_000_000
