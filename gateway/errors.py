@@ -11,7 +11,7 @@
     ├── UpstreamError 502 ── UpstreamUnavailable, ConnectError, Reset, Truncated, ProtocolFault, BadResponse,
     │                        BadCredentials, ToolChoiceNotSatisfied, SchemaNotSatisfied,
     │                        TranscriptIncomplete
-    ├── Overloaded 503 ── NoHealthyBackend, ModelGone, ShuttingDown, UpstreamBusy, UpstreamRateLimited 429
+    ├── Overloaded 503 ── NoHealthyBackend, UsedUp, ModelGone, ShuttingDown, UpstreamBusy, UpstreamRateLimited 429
     └── UpstreamTimeout 504 ── DeadlinePassed
 
 `failover` says what another target is worth: "never" (the fault is the client's, or would repeat), "once" (it may be
@@ -261,10 +261,18 @@ class Overloaded(GatewayError):
     failover: ClassVar[Failover] = "next"
     verdict: ClassVar[Verdict] = "neutral"
     should_retry = True
+    rest: ClassVar[float] = 0.0
+    """Seconds for which the server need not be asked again while another one is there."""
 
 
 class NoHealthyBackend(Overloaded):
     code = "no_healthy_backend"
+
+
+class UsedUp(NoHealthyBackend):
+    """The account at the server has nothing left, which no moment of waiting changes."""
+
+    rest: ClassVar[float] = 300.0
 
 
 class ModelGone(NoHealthyBackend):

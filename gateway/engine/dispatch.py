@@ -214,8 +214,8 @@ class Dispatcher:
                 outcome, verdict = e.code, e.verdict
                 if isinstance(e, MediumRefused | WrongModality) and e.param is None:
                     e.param = only_medium(job.needs, e.modality if isinstance(e, MediumRefused) else "")
-                if isinstance(e, Overloaded) and e.retry_after:
-                    d.rest_until = loop.time() + e.retry_after
+                if isinstance(e, Overloaded) and (rest := max(e.rest, e.retry_after or 0.0)):
+                    d.rest_until = loop.time() + rest
                 if isinstance(e, WrongModality | ModelGone | ConnectError | Reset):
                     self._prober.suspect(d.server)
                 return e

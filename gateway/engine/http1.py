@@ -20,6 +20,7 @@ from gateway.errors import BadResponse, GatewayError, ProtocolFault, Reset, Trun
 PIECE = 64 * 1024
 """Octets per write of a large body: sending 50 MB as views of this size costs no extra memory."""
 HEAD_OCTETS = 64 * 1024
+HEAD_FIELDS = 100
 """How long the head of a reply may be."""
 UNREAD = 256 * 1024
 """Octets of a reply that may wait for their reader before the server is slowed down."""
@@ -289,7 +290,9 @@ class Connection(asyncio.Protocol):
         self._interim = status < 200
         if self._interim:
             exchange.fields.clear()
-        elif self._fed > HEAD_OCTETS and sum(map(len, exchange.fields.values())) > HEAD_OCTETS:
+        elif len(exchange.fields) > HEAD_FIELDS or (
+            self._fed > HEAD_OCTETS and sum(map(len, exchange.fields.values())) > HEAD_OCTETS
+        ):
             raise ValueError("the head is too long")
         else:
             exchange.status = status

@@ -123,6 +123,7 @@ async def test_closed_before_an_answer(cut: int):
         b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nX-Big: " + b"a" * (HEAD_OCTETS + 1),
+        b"HTTP/1.1 200 OK\r\n%bContent-Length: 0\r\n\r\n" % b"".join(b"X-%d: a\r\n" % i for i in range(100)),
         b"HTTP/1.1 200 OK\r\nX-Big: " + b"a" * (HEAD_OCTETS + 1) + b"\r\nContent-Length: 0\r\n\r\n",
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
@@ -160,6 +161,20 @@ async def test_busy_is_not_broken(upstreams: Upstreams, gateway_for: GatewayFor)
         got = await gateway.chat()
         assert got.status == 200 and got.text == answers.TEXT, got
     assert (await gateway.metrics()).sum("gateway_ejections_total") == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(402, answers.error("pay first")), (429, answers.error("quota", code="insufficient_quota"))],
+)
+async def test_U12_a_used_up_account_is_not_asked_for_every_request(
+    status: int, error: Any, upstreams: Upstreams, gateway_for: GatewayFor
+):
+    one, two = await upstreams(2, kind="openai")
+    one.answer(Json(error, status))
+    gateway = await gateway_for(config(one, two, routes=[{"match": {}, "prefer": [{"backend": "one"}]}]))
+    assert {(await gateway.chat()).status for _ in range(6)} == {200}
+    assert (len(one.requests), len(two.requests)) == (1, 6)
 
 
 async def test_cut_streams_are_faults_though_they_began_well(upstreams: Upstreams, gateway_for: GatewayFor):

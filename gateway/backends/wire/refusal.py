@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import msgspec
@@ -125,14 +126,25 @@ def _detail(detail: Any) -> str:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds of `Retry-After` (header names in lower case), at most LONGEST_WAIT. A date would need a clock: None."""
+    """Seconds of `Retry-After` (header names in lower case), at most LONGEST_WAIT. A date counts from the `Date` of the
+    same reply, which is the server's own clock; where it tells none: None. RFC 9110, 10.2.3."""
     value = headers.get("retry-after-ms")
     scale = 1000.0
     if value is None:
         value, scale = headers.get("retry-after"), 1.0
-    if value is None or not re.fullmatch(r"\d{1,9}(?:\.\d{1,6})?", value.strip()):
+    if value is None:
         return None
+    if not re.fullmatch(r"[0-9]{1,9}(?:\.[0-9]{1,6})?", value.strip()):
+        return _until(value, headers.get("date", ""))
     return min(float(value) / scale, LONGEST_WAIT)
+
+
+def _until(then: str, now: str) -> float | None:
+    try:
+        seconds = (parsedate_to_datetime(then) - parsedate_to_datetime(now)).total_seconds()
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return min(seconds, LONGEST_WAIT) if seconds >= 0 else None
 
 
 def error_for(status: int, headers: Mapping[str, str], said: Said, signs: Signs) -> errors.GatewayError:
@@ -142,7 +154,7 @@ def error_for(status: int, headers: Mapping[str, str], said: Said, signs: Signs)
     if status in (401, 403):
         return errors.BadCredentials("the model server does not accept the gateway's key")
     if status == 402 or said.code == "insufficient_quota":
-        return errors.NoHealthyBackend("the gateway's account at the model server is used up")
+        return errors.UsedUp("the gateway's account at the model server is used up")
     if status in (408, 429, 503):
         return errors.Overloaded("the model server is busy", retry_after=retry_after(headers))
     if said.html:
