@@ -42,7 +42,9 @@ def read_wav(octets: Octets, header: Header) -> None:
             here = octets.size - at - 8
             if here <= 0:
                 header.problem = "there is no sound in it"
-            elif length > here and length & ~0xFF not in {s & ~0xFF for s in _STREAMED} and octets.read(0, 4) == b"RIFF":
+            elif (
+                length > here and length & ~0xFF not in {s & ~0xFF for s in _STREAMED} and octets.read(0, 4) == b"RIFF"
+            ):
                 header.problem = f"it is cut: its header promises {length} octets, {here} are here"
             header.seconds = min(length, here) / rate if rate and length else here / rate if rate else None
             return
