@@ -141,17 +141,18 @@ class Lane:
 
     def cut(self, out: list[Event]) -> None:
         if not self._ended:
-            self._resolve("length", out)
+            self._resolve("length", out, cut=True)
             self._ended = True
 
-    def _resolve(self, finish: Finish | None, out: list[Event]) -> None:
-        """The server's part is over: what is held is told."""
+    def _resolve(self, finish: Finish | None, out: list[Event], *, cut: bool = False) -> None:
+        """The server's part is over: what is held is told. A text that was `cut` stays open: an end would say that it
+        is complete."""
         self._tell(self._read_whole(finish) if self._raw is not None else self._reader.end(finish), None, out)
         shut, self._shut = self._shut, None
         if self.open < 0 and shut is not None:
             self._told_nothing(shut, out)
         self._tell_carry(out)
-        if self.open >= 0:
+        if self.open >= 0 and (shut is not None or not cut):
             self._close(out, shut)
 
     def _told_nothing(self, e: PartEnd, out: list[Event]) -> None:

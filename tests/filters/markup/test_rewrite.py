@@ -207,6 +207,16 @@ def test_a_cut_answer_keeps_what_was_held() -> None:
     assert not [e for e in out if isinstance(e, PartStart) and e.kind == "tool_call"]
 
 
+def test_a_text_that_was_cut_is_not_said_to_be_complete() -> None:
+    """Clients take the end of a part for its completeness, also where an error follows."""
+    f = markup()
+    given: list[Event] = [PartStart(0, 0, "text"), PartDelta(0, 0, "half a")]
+    out = [*run([f], given), *finish([f])]
+    assert not any(isinstance(e, PartEnd) for e in out)
+    ended = [*run([g := markup()], [*given, PartEnd(0, 0)]), *finish([g])]
+    assert sum(isinstance(e, PartEnd) for e in ended) == 1
+
+
 def test_what_was_given_is_not_changed() -> None:
     given = [*text(f"{THOUGHT}Hi{CALL}"), ChoiceEnd(0, "stop")]
     before = repr(given)
