@@ -165,3 +165,18 @@ async def test_a_client_that_leaves_takes_the_conversion_along(upstreams: Upstre
             break
     assert not workers() - before
     assert not wire.requests
+
+
+async def test_recordings_as_phones_and_browsers_hand_them_over(upstreams: Upstreams, gateway_for: GatewayFor):
+    """A browser writes the codecs into the URL, some encoders write a tag with a picture before the sound."""
+    [wire] = await upstreams(modalities=("text", "image", "audio"))
+    wire.answer(Answer())
+    gateway = await gateway_for(config(wire))
+    data = b64encode(made.video("webm", 1.0)).decode()
+    film = {"type": "video_url", "video_url": {"url": f"data:video/webm;codecs=vp8,opus;base64,{data}"}}
+    tagged = b"ID3\x03\0\0" + bytes([0, 2, 0, 0]) + bytes(2 << 14) + made.sound("aac", 1.0)
+    receipt, content = await asked(gateway, wire, [film, sound(tagged, "aac")])
+    assert receipt == "0=video>frames:8,sound=wav16k,1=audio>wav16k"
+    for heard in (part["input_audio"] for part in content if part["type"] == "input_audio"):
+        with wave.open(io.BytesIO(b64decode(heard["data"]))) as w:
+            assert 0.9 < w.getnframes() / w.getframerate() < 1.2
