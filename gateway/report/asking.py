@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 
-from gateway.app import Gateway
-from gateway.observe import Log
 from gateway.settings import Settings
 from gateway.settings.address import read_url
+
+if TYPE_CHECKING:
+    from gateway.app import Gateway
 
 SECONDS = 600.0
 """How long one answer may take: a model may have to be loaded, or to read a video on a small machine."""
@@ -111,6 +112,9 @@ async def running(url: str, key: str = "") -> AsyncIterator[Asking]:
 @asynccontextmanager
 async def built(settings: Settings) -> AsyncIterator[tuple[Gateway, Asking]]:
     """A gateway with these settings, in this process."""
+    from gateway.app import Gateway  # half a second that who asks a gateway that runs does not have to wait
+    from gateway.observe import Log
+
     gateway = Gateway(settings, Log(level="error"))
     await gateway.start()
     try:
