@@ -211,14 +211,14 @@ class Wire:
         """Requests whose answer is neither complete nor given up by either side."""
         return [r for r in self.requests if not r.settled]
 
-    async def until(self, done: Callable[[], bool], within: float = 1.0) -> None:
+    async def until(self, done: Callable[[], bool], within: float = 5.0) -> None:
         """Waits for `done()`. AssertionError with the log if it is late."""
         async for _ in moments(within):
             if done():
                 return
         raise AssertionError(f"not within {within} s; upstream saw:\n{self.story()}")
 
-    async def seen(self, requests: int = 1, within: float = 2.0) -> Received:
+    async def seen(self, requests: int = 1, within: float = 10.0) -> Received:
         """Waits until so many requests have arrived; the last of them."""
         await self.until(lambda: len(self.requests) >= requests, within)
         return self.requests[requests - 1]
