@@ -81,7 +81,7 @@ def pytest_configure(config: pytest.Config) -> None:
     `--hypothesis-profile=long` (`make laws`) tries many, other ones each time. How long an example takes depends on
     what else runs on this machine: that is no fault of the code."""
     usual = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
-    hypothesis.settings.register_profile("usual", usual, max_examples=50, derandomize=True, database=None)
+    hypothesis.settings.register_profile("usual", usual, max_examples=25, derandomize=True, database=None)
     hypothesis.settings.register_profile("long", usual, max_examples=1000)
     hypothesis.settings.load_profile(config.getoption("hypothesis_profile", None) or "usual")
 

@@ -10,7 +10,6 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 from gateway.backends import Call
@@ -167,14 +166,20 @@ class Router:
             return None
         try:
             facts = facts_for(route.needs.operation, candidate.facts)
-            allowed = partial(check_modalities, rights=route.rights)
+            fetched: list[Needs] = []
+
+            def allowed(needs: Needs) -> None:
+                fetched.append(needs)
+                check_modalities(needs, route.rights)
+
             ready = await self._media.ready(request, facts, route.settings, route.hold, allowed)
-            lack = _kept_home(ready.request, candidate, route.privacy)
+            lack = _kept_home(ready.request, fetched, candidate, route.privacy)
             if lack is not None:
                 route.add(candidate, lack)
                 return None
             call = d.server.backend.build(ready.request, candidate.target, facts)
             call.carries = carried(media_in(ready.request)) | carried(route.needs.media)
+            call.carries |= carried(m for needs in fetched for m in needs.media)
         except GatewayError as e:
             route.unable.append(e)
             route.add(candidate, Lack("need", e.code, e.message, paths=(e.param,) if e.param else ()))
@@ -285,11 +290,12 @@ _BEGINNING = 8
 """Messages, if not even one of them is the user's."""
 
 
-def _kept_home(request: Request, c: Candidate, privacy: Mapping[str, str]) -> Lack | None:
-    """What privacy says of the request as the target would get it: after all that was done to its media."""
+def _kept_home(request: Request, fetched: Sequence[Needs], c: Candidate, privacy: Mapping[str, str]) -> Lack | None:
+    """What privacy says of the request as the target would get it, after all that was done to its media, and as it was
+    when these had been `fetched`: frames of a video that nobody knew to be one are still of that video."""
     if c.local:
         return None
-    found = privacy_lacks(needs_of(request), c, privacy)
+    found = [lack for needs in (needs_of(request), *fetched) for lack in privacy_lacks(needs, c, privacy)]
     return found[0] if found else None
 
 

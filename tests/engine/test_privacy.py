@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.backends import Call, Discovery, Model
@@ -241,6 +241,7 @@ def leaks(names: list[str], settings: Settings, got: Outcome) -> list[str]:
 CASES: list[Outcome] = []
 
 
+@settings(max_examples=max(60, settings().max_examples))
 @given(requests())
 async def test_nothing_private_leaves(case: tuple[str, Json, list[str], Settings, dict[str, str]]) -> None:
     dialect, body, names, settings, files = case
@@ -251,6 +252,17 @@ async def test_nothing_private_leaves(case: tuple[str, Json, list[str], Settings
     assert leaks(names, settings, got) == []
     assert got.refusals == (got.error is not None and got.error.code == "privacy_rail")
     CASES.append(got)
+
+
+@pytest.mark.parametrize("privacy", [{"video": "local"}, {"audio": "local"}])
+async def test_frames_of_what_was_fetched_are_of_a_video(privacy: dict[str, str]) -> None:
+    """It was called a document, at a URL; the target takes pictures only."""
+    body = {
+        "messages": [{"role": "user", "content": [{"type": "file", "file": {"file_url": "http://files.example:80/0"}}]}]
+    }
+    settings = settings_of(["openai"], privacy, {"openai": {"video": False, "audio": False}})
+    got = await serve("chat", body, settings, {"/0": MP4})
+    assert got.sent == [] and got.error is not None and got.error.code == "privacy_rail" and got.refusals == 1
 
 
 def test_the_cases_say_something() -> None:
